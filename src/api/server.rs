@@ -1,0 +1,62 @@
+//! The listener and the life of its connections.
+
+use std::future::Future;
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use axum_server::Handle;
+use axum_server::accept::NoDelayAcceptor;
+
+use super::{App, router};
+use crate::config;
+
+/// The address can't be listened on.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    #[error(
+        "port {address} is taken by another program; stop it, or choose another port with --listen or PORTEIRO__SERVER__LISTEN"
+    )]
+    Taken { address: String },
+    #[error("can't listen on {address}: {source} (setting server.listen)")]
+    Other { address: String, source: std::io::Error },
+}
+
+/// Takes the port, so that what prevents it is known before models are loaded.
+///
+/// # Errors
+/// The port is taken, or is none that this process may have.
+pub fn bind(listen: &str) -> Result<TcpListener, BindError> {
+    TcpListener::bind(listen).map_err(|source| match source.kind() {
+        ErrorKind::AddrInUse => BindError::Taken { address: listen.to_owned() },
+        _ => BindError::Other { address: listen.to_owned(), source },
+    })
+}
+
+/// Serves until `stop` is ready; then takes no new connection, answers what was accepted and returns, at the latest after
+/// `stop_timeout`.
+///
+/// # Errors
+/// The listener fails.
+pub async fn serve(
+    listener: TcpListener,
+    app: App,
+    settings: &config::Server,
+    stop: impl Future<Output = ()>,
+) -> std::io::Result<()> {
+    let handle = Handle::<SocketAddr>::new();
+    let mut server = axum_server::from_tcp(listener)?
+        .acceptor(NoDelayAcceptor::new())
+        .handle(handle.clone())
+        .first_request_timeout(settings.header_timeout);
+    server.http_builder().http1().header_read_timeout(settings.header_timeout);
+    let serving = server.serve(router(app).into_make_service());
+    tokio::pin!(serving);
+    tokio::select! {
+        result = &mut serving => return result,
+        () = stop => {}
+    }
+    handle.graceful_shutdown(Some(settings.stop_timeout));
+    // The handle ends connections at the timeout; this is for one that does not end even so.
+    tokio::time::timeout(settings.stop_timeout + Duration::from_secs(1), serving).await.unwrap_or(Ok(()))
+}
