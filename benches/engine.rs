@@ -26,10 +26,8 @@ fn bench(criterion: &mut Criterion) {
     let loaded = load_file(&name, &file, &Model::default(), &engine, &Metrics::new("")).expect("the wine model");
     let rows = spread_rows(&loaded.contract);
 
-    let environment =
-        ort::init_from(engine.library()).expect("the library").with_telemetry(false).build().expect("ONNX Runtime");
     let n_cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let mut session = Session::builder(&environment)
+    let mut session = Session::builder(engine.environment())
         .expect("a builder")
         .with_intra_threads(n_cores)
         .expect("threads")

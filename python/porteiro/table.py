@@ -74,6 +74,11 @@ class Table:
         """Whether every column can go into a tensor of numbers."""
         return all(column.type != "string" for column in self.columns)
 
+    def index_label(self, row: int) -> object:
+        """The row's label in the DataFrame's index, as a plain Python value."""
+        label = self.frame.index[row]
+        return label.item() if isinstance(label, np.generic) else label
+
     def json_row(self, row: int) -> list[Any]:
         return [column.json_value(row) for column in self.columns]
 

@@ -1,8 +1,9 @@
 """Tree ensembles in ONNX that answer exactly as the estimator: how their converters are corrected.
 
-Three things go wrong in a plain conversion. A node compares in float32, while some libraries compare in double;
-forests add up votes in float32, where a tie of 20 votes of 40 comes out as more than a half; and newer versions of
-`onnx` refuse the numpy numbers that converters hand over. The wrappers here stand between converter and graph.
+Several things go wrong in a plain conversion. A node compares in float32, while some libraries compare in double;
+forests add up votes in float32, where ties break (see `votes`); where scikit-learn sends missing values is lost; and
+newer versions of `onnx` refuse the numpy numbers that converters hand over. The wrappers here stand between converter
+and graph.
 """
 
 from __future__ import annotations
@@ -12,15 +13,14 @@ from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
+
+from porteiro.votes import ScaledVotes, on_grid, scaled_votes, voting_trees
 
 Converter = Callable[[Any, Any, Any], None]
 ShapeCalculator = Callable[[Any], None]
 
 FLOAT_ATTRIBUTES = ("nodes_values", "class_weights", "target_weights", "base_values")
-# Sums of up to 2**24 multiples of this are exact in float32 as long as they stay within [0, 1].
-VOTE_GRID = 2.0**-24
 
 
 class _TreeContainer:
@@ -41,9 +41,23 @@ class _TreeContainer:
             attributes = _smaller(_plain_integers(attributes))
             if self._in_double:
                 attributes = _as_double_tensors(attributes) | {"op_version": 3}
-            elif op_type == "TreeEnsembleClassifier":
-                attributes = _with_exact_votes(attributes)
+            elif op_type == "TreeEnsembleClassifier" and (n_trees := voting_trees(attributes)):
+                rounded = on_grid(attributes, n_trees)
+                if rounded is None:
+                    self._add_scaled_votes(inputs, outputs, scaled_votes(attributes, n_trees))
+                    return
+                attributes = rounded
         self._container.add_node(op_type, inputs, outputs, **attributes)
+
+    def _add_scaled_votes(self, inputs: Any, outputs: list[str], votes: ScaledVotes) -> None:
+        label, probabilities = outputs
+        scores, stretched = f"{probabilities}_scores", f"{probabilities}_stretched"
+        factor, shift = f"{probabilities}_factor", f"{probabilities}_shift"
+        self._container.add_node("TreeEnsembleClassifier", inputs, [label, scores], **votes.attributes)
+        self._container.add_initializer(factor, onnx.TensorProto.FLOAT, [1], [votes.factor])
+        self._container.add_initializer(shift, onnx.TensorProto.FLOAT, [1], [votes.shift])
+        self._container.add_node("Mul", [scores, factor], [stretched], op_version=14)
+        self._container.add_node("Add", [stretched, shift], [probabilities], op_version=14)
 
 
 def comparing_in_float(convert: Converter, with_missing: bool) -> Converter:
@@ -129,22 +143,3 @@ def _as_double_tensors(attributes: dict[str, Any]) -> dict[str, Any]:
         )
 
     return dict(converted(name, value) for name, value in attributes.items())
-
-
-def _with_exact_votes(attributes: dict[str, Any]) -> dict[str, Any]:
-    """Votes of a forest as multiples of 2**-24, rounded down, so that their float32 sum has no rounding error.
-
-    A tie then is a tie, as in scikit-learn, whatever the order in which trees are added up. Probabilities change by
-    at most 6e-8 a tree.
-    """
-    weights: NDArray[np.float64] = np.asarray(attributes["class_weights"], dtype=np.float64)
-    is_vote = (
-        attributes.get("post_transform", "NONE") in ("NONE", b"NONE")
-        and "base_values" not in attributes
-        and len(set(attributes["class_treeids"])) > 1
-        and bool((weights >= 0).all())
-        and float(weights.max()) <= 1.0
-    )
-    if not is_vote:
-        return attributes
-    return attributes | {"class_weights": np.floor(weights / VOTE_GRID) * VOTE_GRID}

@@ -71,7 +71,7 @@ def compare(
     wrong = [
         Disagreement(
             table.argument,
-            table.frame.index[row],
+            table.index_label(row),
             _show(expected, row, classes),
             _show(answered, row, classes),
         )

@@ -102,6 +102,12 @@ impl Engine {
         &self.library
     }
 
+    /// For benchmarks that compare with a session of their own: a process can have one environment only.
+    #[doc(hidden)]
+    pub fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
     /// Builds a model's sessions side by side. `folder` is where weights in files of their own are looked for.
     ///
     /// # Errors
