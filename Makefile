@@ -35,7 +35,6 @@ $(VENV)/.full: python/requirements.txt pyproject.toml $(VENV)/.serve
 	touch $@
 
 test: build $(VENV)/.full
-	$(BIN)/python tests/fixtures/make.py target/fixtures
 	cargo test --locked
 	$(BIN)/python -m pytest tests/python
 
