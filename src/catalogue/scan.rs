@@ -157,8 +157,18 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, "").unwrap();
         };
-        ["a.onnx", "b/1/model.onnx", "b/2.onnx", "c-new.onnx", "d.onnx", "d/1.onnx", ".hidden.onnx", "examples/a.json"]
-            .map(write);
+        for name in [
+            "a.onnx",
+            "b/1/model.onnx",
+            "b/2.onnx",
+            "c-new.onnx",
+            "d.onnx",
+            "d/1.onnx",
+            ".hidden.onnx",
+            "examples/a.json",
+        ] {
+            write(name);
+        }
         let mut models = Models { dir: folder.path().to_owned(), ..Models::default() };
         let table = crate::config::Model { file: Some("c-new.onnx".into()), ..Default::default() };
         models.tables.insert("c".try_into().unwrap(), table);

@@ -85,8 +85,8 @@ impl<'c> RowBuilder<'c> {
             columns.push(index);
         }
         self.has_columns = true;
-        for index in 0..is_named.len() {
-            if !is_named[index] && !self.feature(index).nullable {
+        for (index, is_named) in is_named.into_iter().enumerate() {
+            if !is_named && !self.feature(index).nullable {
                 self.problem(index, "is missing: no column has its name", None);
             }
         }
