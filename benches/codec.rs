@@ -1,5 +1,7 @@
 //! The JSON codec by itself: rows of the wine model in, predictions out.
 
+#![allow(clippy::expect_used, reason = "a benchmark has nobody to report to but the one who runs it")]
+
 use std::hint::black_box;
 use std::path::Path;
 

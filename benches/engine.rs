@@ -1,6 +1,8 @@
 //! The engine by itself: 1000 wines through sessions, tiles and queue, against one `session.run` over them with ONNX Runtime's
 //! own threads on all cores.
 
+#![allow(clippy::expect_used, reason = "a benchmark has nobody to report to but the one who runs it")]
+
 use std::hint::black_box;
 use std::path::Path;
 use std::time::{Duration, Instant};

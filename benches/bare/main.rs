@@ -8,6 +8,8 @@
 //!
 //! Settings, all from the environment: `BARE_LISTEN` (address, `127.0.0.1:5001`), `BARE_MODEL` (`models/wine.onnx`),
 //! `BARE_SESSIONS` (session threads, the number of cores), `ORT_DYLIB_PATH` (ONNX Runtime's library, required).
+
+#![allow(clippy::expect_used, reason = "a benchmark has nobody to report to but the one who runs it")]
 #![expect(clippy::disallowed_methods, reason = "the reference has no config layer that could read the environment")]
 
 use std::collections::VecDeque;

@@ -26,7 +26,7 @@ from porteiro.metrics import classification_metrics, regression_metrics
 from porteiro.predictions import Classes, Predictions, Task
 from porteiro.result import Result, result
 from porteiro.runtime import OnnxModel, is_label
-from porteiro.table import Table, read_table
+from porteiro.table import Table, check_same_types, read_table
 from porteiro.verify import Tolerance
 
 CLASS_ATTRIBUTES = ("classlabels_int64s", "classlabels_ints", "classlabels_strings")
@@ -68,6 +68,7 @@ def annotate(
     session = OnnxModel(content)
     graph = onnx.load_model_from_string(content)
     tables = [_read(session, X, "X")] + ([_read(session, X_test, "X_test")] if X_test is not None else [])
+    check_same_types(tables[0], tables[-1])
     found_task, found_classes = _look(session, graph, tables[0], y, (task, classes))
     if y is not None and found_task != "raw":
         truth = read_target(y, tables[0], "y", found_task)

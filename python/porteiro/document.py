@@ -132,9 +132,11 @@ def library_versions(*names: str) -> dict[str, str]:
 def _feature(columns: tuple[Column, ...]) -> dict[str, Any]:
     """One feature, from its training column and, if there are, its held-out one."""
     training = columns[0]
+    # Whole numbers in training and others in the held-out rows are floats.
+    kind = "float" if any(column.type == "float" for column in columns) else training.type
     feature: dict[str, Any] = {
         "name": training.name,
-        "type": training.type,
+        "type": kind,
         # Missing values that only held-out rows have were predicted too, so clients may send them.
         "nullable": any(bool(column.missing.any()) for column in columns),
     }
@@ -143,8 +145,8 @@ def _feature(columns: tuple[Column, ...]) -> dict[str, Any]:
         return feature | ({"categories": categories} if len(categories) <= MAX_CATEGORIES else {})
     present = training.original[~training.missing]
     if training.type != "bool" and len(present):
-        kind = int if training.type == "int" else float
-        feature |= {"min": kind(present.min()), "max": kind(present.max())}
+        number = int if kind == "int" else float
+        feature |= {"min": number(present.min()), "max": number(present.max())}
     return feature
 
 

@@ -24,6 +24,7 @@ from porteiro.estimator import Fitted, class_indices, inspect_estimator, read_ta
 from porteiro.metrics import classification_metrics, regression_metrics
 from porteiro.result import Result, result
 from porteiro.runtime import OnnxModel
+from porteiro.table import check_same_types
 from porteiro.verify import Agreement, Tolerance, compare
 
 ROWS_NAMED = 10
@@ -70,6 +71,7 @@ def export(
         if fitted.classes is not None:
             class_indices(fitted.classes, truth, "y")
     tables = [training] + ([fitted.read(X_test, "X_test")] if X_test is not None else [])
+    check_same_types(training, tables[-1])
     answered = [Answered(table, fitted.predict(table)) for table in tables]
     subject = Subject(
         task=fitted.task,

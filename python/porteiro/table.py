@@ -99,6 +99,20 @@ def read_table(data: Any, argument: str, names: Sequence[str] | None = None) -> 
     return Table(argument, frame, [_read_column(argument, frame.iloc[:, i]) for i in range(frame.shape[1])])
 
 
+def check_same_types(training: Table, held_out: Table) -> None:
+    """Raises DataError where a held-out column is of another kind than its training column.
+
+    Integers and floats are one kind: a column of whole numbers becomes floats with the first missing value.
+    """
+    kinds = {"int": "number", "float": "number"}
+    for one, other in zip(training.columns, held_out.columns, strict=True):
+        if kinds.get(one.type, one.type) != kinds.get(other.type, other.type):
+            raise DataError(
+                f"column {other.name!r} of {held_out.argument} is of type {other.type}, but of type {one.type} in "
+                f"{training.argument}: give it the same dtype, {held_out.argument}[{other.name!r}].astype(...)"
+            )
+
+
 def _to_frame(data: Any, argument: str, names: Sequence[str] | None) -> pd.DataFrame:
     if isinstance(data, pd.DataFrame):
         frame = data
