@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from porteiro.errors import DataError, UnsupportedModelError
 from porteiro.predictions import Classes, Predictions, Task
-from porteiro.table import Column, Table, list_names
+from porteiro.table import Column, Table
 
 ROWS_A_RUN = 4096
 NUMPY_TYPES: dict[str, Any] = {
@@ -23,6 +23,7 @@ NUMPY_TYPES: dict[str, Any] = {
     "tensor(bool)": np.bool_,
     "tensor(string)": np.object_,
 }
+INTEGER_TYPES = ("tensor(int64)", "tensor(int32)", "tensor(bool)")
 
 
 @dataclass(frozen=True)
@@ -65,9 +66,11 @@ class OnnxModel:
                 f"{table.argument} has {len(ordered)} columns, but the ONNX file takes {width}: "
                 + ", ".join(f"input {node.name!r} takes {node.width}" for node in self.inputs)
             )
-        for node, group in self._groups(ordered):
-            _check_types(node, group, table.argument)
-        return ordered
+        return [
+            _as_input(node, column, table.argument)
+            for node, group in self._groups(ordered)
+            for column in group
+        ]
 
     def predict(self, table: Table, task: Task, classes: Classes | None) -> Predictions:
         """Runs every row; the progress bar appears after a second."""
@@ -149,21 +152,32 @@ def _read_input(node: Any) -> Input:
     return Input(node.name, node.type, width, len(shape), rows)
 
 
-def _check_types(node: Input, group: list[Column], argument: str) -> None:
-    is_text = node.type == "tensor(string)"
-    for column in group:
-        if (column.type == "string") != is_text:
+def _as_input(node: Input, column: Column, argument: str) -> Column:
+    """The column as the input's type has it: whole numbers for integers, 0 and 1 for booleans."""
+    where = f"column {column.name!r} of {argument}"
+    if (column.type == "string") != (node.type == "tensor(string)"):
+        raise DataError(
+            f"{where} is of type {column.type}, but input {node.name!r} of the ONNX file is a {node.type}"
+        )
+    if node.type not in INTEGER_TYPES:
+        return column
+    if column.missing.any():
+        raise DataError(
+            f"{where} has missing values, but input {node.name!r} is a {node.type}, which has none: fill them"
+        )
+    if node.type == "tensor(bool)" and column.type != "bool":
+        if not np.isin(column.values, (0, 1)).all():
             raise DataError(
-                f"column {column.name!r} of {argument} is of type {column.type}, but input {node.name!r} of the ONNX "
-                f"file is a {node.type}"
+                f"{where} has values other than 0 and 1, but input {node.name!r} is a {node.type}"
             )
-        if node.type in ("tensor(int64)", "tensor(int32)", "tensor(bool)") and column.missing.any():
+        return replace(column, type="bool")
+    if column.type == "float":
+        if not np.equal(np.mod(column.values, 1), 0).all():
             raise DataError(
-                f"column {column.name!r} of {argument} has missing values, but input {node.name!r} is a "
-                f"{node.type}, which has none: fill them"
+                f"{where} has fractions, but input {node.name!r} is a {node.type}: round the column"
             )
-    if len({column.name for column in group}) != len(group):
-        raise DataError(f"input {node.name!r} gets a column twice: {list_names([c.name for c in group])}")
+        return replace(column, type="int")
+    return column
 
 
 def _tensor(node: Input, group: list[Column], rows: slice) -> NDArray[Any]:

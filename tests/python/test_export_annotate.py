@@ -116,6 +116,22 @@ def test_columns_go_to_inputs_by_name(tmp_path: Path, read_contract: ReadContrac
     assert all(isinstance(row[0], int) and isinstance(row[1], str) for row in document["golden"]["rows"])
 
 
+def test_integer_inputs_make_integer_features(tmp_path: Path, read_contract: ReadContract) -> None:
+    rows = pd.DataFrame({"n": [1.0, 2.0, 3.0] * 10})
+    model = LinearRegression().fit(rows, rows["n"])
+    path = saved(to_onnx(model, initial_types=[("n", Int64TensorType([None, 1]))]), tmp_path)
+    porteiro.annotate(path, rows)
+    document = read_contract(path)
+    assert document["features"] == [{"name": "n", "type": "int", "nullable": False, "min": 1, "max": 3}]
+    assert document["example"] == {"n": 1}
+    with pytest.raises(
+        porteiro.DataError, match="column 'n' of X has fractions, but input 'n' is a tensor.int64"
+    ):
+        porteiro.annotate(path, rows + 0.5)
+    with pytest.raises(porteiro.DataError, match="column 'n' of X has missing values, but input 'n'"):
+        porteiro.annotate(path, rows.replace(1, np.nan))
+
+
 def test_integers_without_probabilities_are_clusters_unless_there_is_a_target(
     tmp_path: Path, read_contract: ReadContract
 ) -> None:

@@ -12,6 +12,7 @@ import pandas as pd
 import porteiro
 import pytest
 import xgboost
+from porteiro.votes import on_grid, scaled_votes, voting_trees
 from sklearn import ensemble, tree
 from sklearn.base import clone
 from sklearn.cluster import KMeans
@@ -182,6 +183,32 @@ def test_ties_of_votes_fall_as_in_scikit_learn(tmp_path: Path) -> None:
         assert run(tmp_path / "model.onnx", tied)[0].tolist() == model.predict(tied).tolist()
 
 
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("max_depth", [3, None])
+def test_large_forests(max_depth: int | None, n_classes: int, tmp_path: Path) -> None:
+    X = numbers(150)
+    y = kinds(X, n_classes) ^ (np.random.default_rng(3).random(len(X)) < 0.2)
+    # 300 votes of 1/300 fit the grid of exact sums, 500 votes of 1/500 and fractions of them don't.
+    for n_trees in (300, 500):
+        model = ensemble.RandomForestClassifier(n_trees, max_depth=max_depth, random_state=0).fit(X, y)
+        result = porteiro.export(model, X, path=tmp_path / "model.onnx")
+        assert result.inputs == "one float tensor [N, F]"
+        alone = [run(result.path, X.iloc[[row]])[1][0] for row in range(20)]
+        together = run(result.path, X)[1][:20]
+        np.testing.assert_allclose(alone, together, atol=1e-6)
+
+
+def test_votes_tie_exactly_in_float32() -> None:
+    for n_trees in range(2, 1200):
+        votes = {"class_weights": [np.float32(1 / n_trees)] * n_trees, "class_treeids": range(n_trees)}
+        attributes = votes | {"classlabels_int64s": [0, 1]}
+        assert voting_trees(attributes) == n_trees
+        exact = on_grid(attributes, n_trees) or scaled_votes(attributes, n_trees).attributes
+        scores = np.cumsum([*exact.get("base_values", [0]), *exact["class_weights"]], dtype=np.float32)
+        half = n_trees // 2
+        assert scores[half] <= 0.5 < scores[half + 1], n_trees
+
+
 @pytest.mark.parametrize("labels", [["bom", "ruim"], [False, True], [1.0, 2.0], [10, 20]])
 @pytest.mark.parametrize("name", ["RandomForest", "LogisticRegression", "LightGBM", "HistGradientBoosting"])
 def test_kinds_of_labels(name: str, labels: list[Any], tmp_path: Path, read_contract: ReadContract) -> None:
@@ -274,6 +301,24 @@ def test_a_pipeline_over_named_numbers_takes_one_tensor(tmp_path: Path) -> None:
     graph = onnx.load(result.path).graph
     assert len(graph.input) == 1
     assert graph.input[0].type.tensor_type.shape.dim[1].dim_value == 4
+
+
+def test_columns_named_as_outputs_are(tmp_path: Path) -> None:
+    X = mixed().rename(columns={"income": "probabilities", "children": "label", "region": "variable"})
+    y = X["probabilities"] > 30_000
+    encoder = make_column_transformer((OneHotEncoder(), ["variable", "car"]), remainder="passthrough")
+    model = make_pipeline(encoder, ensemble.RandomForestClassifier(20, random_state=0))
+    assert check_classifier(model, X, y, tmp_path / "model.onnx").features == list(X.columns)
+
+
+def test_whole_numbers_in_training_and_fractions_in_held_out_rows_are_floats(
+    tmp_path: Path, read_contract: ReadContract
+) -> None:
+    X = pd.DataFrame({"n": np.arange(40)})
+    model = tree.DecisionTreeRegressor().fit(X, X["n"])
+    result = porteiro.export(model, X, path=tmp_path / "model.onnx", X_test=X + 0.25)
+    (feature,) = read_contract(result.path)["features"]
+    assert feature == {"name": "n", "type": "float", "nullable": False, "min": 0, "max": 39}
 
 
 def test_an_array_has_numbered_features(tmp_path: Path) -> None:

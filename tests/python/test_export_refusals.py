@@ -151,6 +151,7 @@ def test_rows_that_no_model_takes(name: str, path: Path) -> None:
         ({"y": pd.Series([0, 1, None, 1])}, "y has 1 missing values, first at position 2"),
         ({"y": pd.Series(["bom", "ruim", "bom", "ruim"])}, "y has 'bom', which is no class of the model"),
         ({"y": np.ones((4, 2))}, "y has shape (4, 2)"),
+        ({"X_test": FRAME.assign(age="x")}, "column 'age' of X_test is of type string, but of type int in X"),
         ({"y_test": TARGET}, "y_test was given without X_test"),
         ({"X_test": FRAME[["age"]]}, "X_test lacks 'fixed acidity'"),
         (
