@@ -35,7 +35,8 @@ $(VENV)/.full: python/requirements.txt pyproject.toml $(VENV)/.serve
 	touch $@
 
 test: build $(VENV)/.full
-	cargo test --locked
+	$(BIN)/python tests/fixtures/make.py target/fixtures
+	INSTA_UPDATE=no cargo test --locked
 	$(BIN)/python -m pytest tests/python
 
 lint: $(VENV)/.full

@@ -15,6 +15,10 @@ pub fn decode(bytes: &[u8], contract: &Contract) -> Result<Decoded, DecodeError>
     };
     // Spreadsheets begin a file with a byte order mark.
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    if bytes.trim_ascii().is_empty() {
+        let hint = Some("send a header of the features' names, and a line for each row".to_owned());
+        return Err(DecodeError::Malformed { message: "the body is empty".to_owned(), line: 1, column: 1, hint });
+    }
     let mut reader = ::csv::ReaderBuilder::new().flexible(true).from_reader(bytes);
     let header: Vec<String> =
         reader.headers().map_err(|error| malformed(&error))?.iter().map(|name| name.trim().to_owned()).collect();

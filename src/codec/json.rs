@@ -8,7 +8,7 @@ use serde_json::error::Category;
 use serde_json::value::RawValue;
 
 use super::json_rows::{Body, read_column_names};
-use super::{Answered, DecodeError, Decoded, EncodeError, Form, json_tensors};
+use super::{Answered, DecodeError, Decoded, EncodeError, Form, json_plain, json_tensors};
 use crate::contract::{
     Contract, DataProblems, Inputs, Layout, ModelInput, Output, OutputRows, Prediction, RowBuilder, Values,
 };
@@ -39,6 +39,14 @@ pub fn decode(bytes: &[u8], contract: &Contract) -> Result<Decoded, DecodeError>
 }
 
 fn decode_rows(bytes: &[u8], contract: &Contract, layout: &Layout) -> Result<Decoded, DecodeError> {
+    match json_plain::decode(bytes, contract, layout, likely_rows(bytes, contract)) {
+        Some(decoded) => Ok(decoded),
+        None => decode_any_rows(bytes, contract, layout),
+    }
+}
+
+/// Any legal body, and the errors of all others.
+fn decode_any_rows(bytes: &[u8], contract: &Contract, layout: &Layout) -> Result<Decoded, DecodeError> {
     let mut rows = RowBuilder::new(contract, layout, likely_rows(bytes, contract));
     let mut form = Form::One;
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
@@ -117,7 +125,7 @@ pub(super) fn malformed(
         Category::Eof => format!("the JSON ends too early{place}: {message}"),
         Category::Data | Category::Syntax | Category::Io => format!("{message}{place}"),
     };
-    let hint = syntax_hint(&bytes[position(bytes, line, column)..], &message);
+    let hint = syntax_hint(&bytes[position(bytes, line, column)..], &message).or_else(|| other_format_hint(bytes));
     DecodeError::Malformed { message, line, column, hint }
 }
 
@@ -134,12 +142,16 @@ fn position(bytes: &[u8], line: usize, column: usize) -> usize {
 fn syntax_hint(from: &[u8], message: &str) -> Option<String> {
     let from = from.trim_ascii_start();
     let starts = |words: &[&str]| words.iter().any(|word| from.starts_with(word.as_bytes()));
-    let hint = if starts(&["NaN", "nan", "N", "Inf", "inf", "I", "-I", "-i", "aN"]) {
+    let hint = if starts(&["None", "True", "False"]) {
+        "this is Python's notation: JSON writes null, true and false (json.dumps does)"
+    } else if starts(&["NaN", "nan", "N", "Inf", "inf", "I", "-I", "-i", "aN"]) {
         "JSON has no NaN or Infinity; a missing value is null"
     } else if starts(&["'"]) {
         "JSON takes double quotes"
-    } else if starts(&["None", "True", "False"]) {
-        "this is Python's notation: JSON writes null, true and false (json.dumps does)"
+    } else if message.contains("key must be a string") && from.first().is_some_and(u8::is_ascii_digit) {
+        "a number takes a decimal point, not a comma"
+    } else if message.contains("invalid unicode code point") {
+        "JSON is written in UTF-8"
     } else if message.contains("number out of range") {
         "the number is too large for any float"
     } else if message.contains("recursion limit") {
@@ -148,6 +160,20 @@ fn syntax_hint(from: &[u8], message: &str) -> Option<String> {
         "send one JSON value; several rows go into one array"
     } else {
         return None;
+    };
+    Some(hint.to_owned())
+}
+
+/// For what never was JSON: the first line tells what it is.
+fn other_format_hint(bytes: &[u8]) -> Option<String> {
+    let first_line = bytes.trim_ascii_start().split(|byte| *byte == b'\n').next()?;
+    let hint = match first_line {
+        [b'{' | b'[' | b'"', ..] => return None,
+        line if line.contains(&b',') || line.contains(&b';') => {
+            "this looks like CSV: send it with the header Content-Type: text/csv"
+        }
+        line if line.contains(&b'=') => "this is a form; send the features as JSON: {\"name\": value, …}",
+        _ => return None,
     };
     Some(hint.to_owned())
 }

@@ -2,8 +2,11 @@
 
 pub mod csv;
 pub mod json;
+mod json_plain;
 mod json_rows;
 mod json_tensors;
+#[cfg(test)]
+mod tests;
 
 use crate::contract::{DataProblems, ModelInput, OutputRows, Reader};
 use crate::error::ErrorKind;

@@ -26,13 +26,23 @@ pub struct Layout {
     pub inputs: Vec<InputColumns>,
     pub slots: Vec<Slot>,
     index: HashMap<Box<str>, usize>,
+    /// The features' names as JSON writes them.
+    quoted: Vec<Box<[u8]>>,
 }
 
 impl Layout {
     /// `slots[i]` is the slot of `features[i]`.
     pub fn new(inputs: Vec<InputColumns>, slots: Vec<Slot>, features: &[Feature]) -> Self {
         let index = features.iter().enumerate().map(|(i, feature)| (feature.name.as_str().into(), i)).collect();
-        Self { inputs, slots, index }
+        let quoted = features
+            .iter()
+            .map(|feature| serde_json::Value::from(feature.name.as_str()).to_string().into_bytes().into());
+        Self { inputs, slots, index, quoted: quoted.collect() }
+    }
+
+    /// The feature's name in quotes, as JSON writes it; nothing for a feature that is not there.
+    pub fn quoted(&self, feature: usize) -> &[u8] {
+        self.quoted.get(feature).map_or(&[], |quoted| quoted)
     }
 
     pub fn feature_index(&self, name: &str) -> Option<usize> {

@@ -381,3 +381,107 @@ fn describe(declared: &Declared) -> String {
 fn describe_all(signature: &Signature) -> String {
     signature.inputs.iter().map(describe).collect::<Vec<_>>().join(", ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{FeatureSetting, Model};
+
+    fn tensor(name: &str, element: ElementType, shape: &[i64]) -> Declared {
+        Declared { name: name.to_owned(), kind: DeclaredKind::Tensor { element, shape: shape.to_vec() } }
+    }
+
+    fn floats(name: &str, shape: &[i64]) -> Declared {
+        tensor(name, ElementType::Float32, shape)
+    }
+
+    fn resolved(settings: &Model, document: &str, signature: Signature) -> Result<Contract, Vec<String>> {
+        let document = if document.is_empty() { Document::default() } else { Document::parse(document).unwrap() };
+        let sources = Sources { settings, document, signature, graph_classes: None };
+        resolve(sources).map_err(|contradictions| contradictions.iter().map(Contradiction::to_string).collect())
+    }
+
+    fn of_graph(inputs: Vec<Declared>, outputs: Vec<Declared>) -> Contract {
+        resolved(&Model::default(), "", Signature { inputs, outputs }).unwrap()
+    }
+
+    fn names(contract: &Contract) -> Vec<&str> {
+        contract.features.iter().map(|feature| feature.name.as_str()).collect()
+    }
+
+    #[test]
+    fn columns_that_nobody_named() {
+        let y = || vec![floats("y", &[-1, 1])];
+        assert_eq!(names(&of_graph(vec![floats("x", &[-1, 3])], y())), ["f0", "f1", "f2"]);
+        assert_eq!(names(&of_graph(vec![floats("age", &[-1, 1]), floats("sex", &[-1])], y())), ["age", "sex"]);
+        let mixed = of_graph(vec![floats("pair", &[-1, 2]), floats("one", &[-1, 1])], y());
+        assert_eq!(names(&mixed), ["pair_0", "pair_1", "one"]);
+        for tensors in [floats("x", &[-1, 3, 4]), floats("x", &[-1, -1]), floats("x", &[])] {
+            assert_eq!(of_graph(vec![tensors], y()).inputs, Inputs::Tensors);
+        }
+    }
+
+    #[test]
+    fn a_width_that_the_graph_leaves_open_is_what_the_names_say() {
+        let signature = Signature { inputs: vec![floats("x", &[-1, -1])], outputs: vec![floats("y", &[-1, 1])] };
+        let document = r#"{"format": 1, "features": [{"name": "a", "type": "float"}, {"name": "b", "type": "int"}]}"#;
+        let contract = resolved(&Model::default(), document, signature).unwrap();
+        let Inputs::Columns(layout) = &contract.inputs else { panic!("no columns") };
+        assert_eq!(layout.inputs[0].width, 2);
+    }
+
+    #[test]
+    fn the_config_wins_over_the_file_field_by_field() {
+        let settings = Model {
+            features: Some(["b", "a"].map(|name| FeatureSetting { name: name.to_owned(), kind: None }).to_vec()),
+            target: Some("config".to_owned()),
+            ..Model::default()
+        };
+        let document = r#"{"format": 1, "target": "file", "version": "7",
+            "features": [{"name": "a", "type": "int", "nullable": true}, {"name": "b", "type": "float", "min": 1}]}"#;
+        let signature = Signature { inputs: vec![floats("x", &[-1, 2])], outputs: vec![floats("y", &[-1, 1])] };
+        let contract = resolved(&settings, document, signature).unwrap();
+        assert_eq!(names(&contract), ["b", "a"]);
+        assert_eq!((contract.target.as_deref(), contract.version.as_deref()), (Some("config"), Some("7")));
+        // What the config leaves open of a feature, the file says of the one of that name.
+        assert_eq!((contract.features[1].kind, contract.features[1].nullable), (FeatureType::Int, true));
+        assert_eq!(contract.features[0].min, Some(1.0));
+        assert_eq!(contract.warnings.len(), 1, "another order is worth a warning: {:?}", contract.warnings);
+    }
+
+    #[test]
+    fn inputs_are_matched_by_name_where_each_takes_one_column() {
+        let document = r#"{"format": 1, "features": [{"name": "b", "type": "float"}, {"name": "a", "type": "float"}]}"#;
+        let inputs = vec![floats("a", &[-1, 1]), floats("b", &[-1, 1])];
+        let contract =
+            resolved(&Model::default(), document, Signature { inputs, outputs: vec![floats("y", &[-1, 1])] }).unwrap();
+        let Inputs::Columns(layout) = &contract.inputs else { panic!("no columns") };
+        assert_eq!(layout.slots, [Slot { input: 1, column: 0 }, Slot { input: 0, column: 0 }]);
+    }
+
+    #[test]
+    fn every_contradiction_is_told_at_once() {
+        let document = r#"{"format": 1, "task": "clustering", "classes": [0, 1], "labels": {"0": "x", "1": "x", "2": "y"},
+            "features": [{"name": "a", "type": "string"}, {"name": "b", "type": "int", "nullable": true}]}"#;
+        let inputs = vec![floats("a", &[-1, 1]), tensor("b", ElementType::Int64, &[-1, 1])];
+        let signature = Signature { inputs, outputs: vec![floats("y", &[-1, 1])] };
+        let contradictions = resolved(&Model::default(), document, signature).unwrap_err();
+        let fields: Vec<&str> = contradictions.iter().filter_map(|text| text.split(':').next()).collect();
+        assert_eq!(fields, ["features.a.type", "features.b.nullable", "task", "labels", "labels"]);
+    }
+
+    #[test]
+    fn the_task_that_the_outputs_look_like() {
+        let task = |outputs: Vec<Declared>| of_graph(vec![floats("x", &[-1, 1])], outputs).task;
+        let label = || tensor("label", ElementType::Int64, &[1]);
+        let maps = Declared { name: "p".to_owned(), kind: DeclaredKind::Maps };
+        assert_eq!(task(vec![label(), maps]), Task::Classification);
+        assert_eq!(task(vec![label(), floats("probabilities", &[-1, 3])]), Task::Classification);
+        assert_eq!(task(vec![label()]), Task::Classification);
+        assert_eq!(task(vec![label(), floats("scores", &[-1, 3])]), Task::Clustering);
+        assert_eq!(task(vec![floats("y", &[-1, 1])]), Task::Regression);
+        assert_eq!(task(vec![floats("y", &[-1])]), Task::Regression);
+        assert_eq!(task(vec![floats("y", &[-1, 5])]), Task::Raw);
+        assert_eq!(task(vec![floats("a", &[-1, 1]), floats("b", &[-1, 1])]), Task::Raw);
+    }
+}

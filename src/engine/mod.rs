@@ -93,8 +93,8 @@ impl Engine {
             .with_telemetry(false)
             .build()
             .map_err(|error| unusable(error.to_string()))?;
-        // The runtime's warnings speak to its developers; what matters comes back as an error.
-        environment.set_log_level(ort::logging::LogLevel::Error);
+        // The runtime writes to standard error by itself, past the log and its format; what matters comes back as an error.
+        environment.set_log_level(ort::logging::LogLevel::Fatal);
         Ok(Self { environment, library })
     }
 

@@ -213,3 +213,118 @@ impl Queue {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::{Table, Values};
+
+    type Receiver = oneshot::Receiver<Result<Answer, RunError>>;
+
+    fn later() -> Instant {
+        Instant::now() + Duration::from_secs(3600)
+    }
+
+    fn request(n_rows: usize, deadline: Instant) -> (Request, Receiver) {
+        let table = Table { n_rows, inputs: vec![Values::Float32(vec![0.0; n_rows])] };
+        Request::new(ModelInput::Rows(table), deadline)
+    }
+
+    fn push(queue: &Queue, n_rows: usize) -> Receiver {
+        let (request, receiver) = request(n_rows, later());
+        queue.push(request).unwrap();
+        receiver
+    }
+
+    /// First row and end of each tile of the next batch.
+    fn next(queue: &Queue) -> Vec<(usize, usize)> {
+        let mut batch = Vec::new();
+        queue.take(&mut batch);
+        batch.into_iter().map(|tile| (tile.rows.start, tile.rows.end)).collect()
+    }
+
+    #[test]
+    fn what_waits_is_run_together_up_to_a_tile() {
+        let queue = Queue::new(8, 100, true);
+        let _receivers = [3, 3, 3, 8, 1].map(|n_rows| push(&queue, n_rows));
+        assert_eq!(queue.n_rows(), 18);
+        assert_eq!(next(&queue), [(0, 3), (0, 3)]);
+        assert_eq!(next(&queue), [(0, 3)]);
+        assert_eq!(next(&queue), [(0, 8)]);
+        assert_eq!(next(&queue), [(0, 1)]);
+        assert_eq!(queue.n_rows(), 0);
+    }
+
+    #[test]
+    fn a_large_request_is_cut_evenly_and_lets_small_ones_pass() {
+        let queue = Queue::new(8, 100, true);
+        let _large = push(&queue, 20);
+        let _small = push(&queue, 1);
+        assert_eq!(next(&queue), [(0, 7)]);
+        assert_eq!(next(&queue), [(0, 1), (7, 14)]);
+        assert_eq!(next(&queue), [(14, 20)]);
+    }
+
+    #[test]
+    fn a_graph_that_is_not_row_wise_gets_each_request_whole() {
+        let queue = Queue::new(usize::MAX, 100, false);
+        let _receivers = [2, 50, 1].map(|n_rows| push(&queue, n_rows));
+        assert_eq!([next(&queue), next(&queue), next(&queue)], [[(0, 2)], [(0, 50)], [(0, 1)]]);
+    }
+
+    #[test]
+    fn what_nobody_waits_for_is_dropped() {
+        let queue = Queue::new(8, 100, true);
+        drop(push(&queue, 5));
+        let (late, mut answer) = request(4, Instant::now());
+        queue.push(late).unwrap();
+        let _live = push(&queue, 2);
+        assert_eq!(next(&queue), [(0, 2)]);
+        assert_eq!(queue.n_rows(), 0);
+        assert_eq!(answer.try_recv().unwrap().err(), Some(RunError::DeadlineExceeded));
+    }
+
+    #[test]
+    fn the_rows_that_wait_are_bounded() {
+        let queue = Queue::new(8, 10, true);
+        let _first = push(&queue, 50);
+        let (more, _receiver) = request(1, later());
+        assert_eq!(queue.push(more), Err(RunError::QueueFull), "an empty queue takes any request, and no more then");
+        while queue.n_rows() > 9 {
+            next(&queue);
+        }
+        let _second = push(&queue, 1);
+    }
+
+    #[test]
+    fn a_closed_queue_is_emptied_and_takes_nothing() {
+        let queue = Queue::new(8, 100, true);
+        let _waiting = push(&queue, 2);
+        queue.close();
+        let (more, _receiver) = request(1, later());
+        assert_eq!(queue.push(more), Err(RunError::Stopped));
+        let mut batch = Vec::new();
+        assert!(queue.take(&mut batch));
+        batch.clear();
+        assert!(!queue.take(&mut batch));
+    }
+
+    #[test]
+    fn parts_that_are_done_in_any_order_are_answered_in_the_rows_order() {
+        let queue = Queue::new(4, 100, true);
+        let mut answer = push(&queue, 12);
+        let mut tiles = Vec::new();
+        for _ in 0..3 {
+            queue.take(&mut tiles);
+        }
+        let outputs = Arc::new(Outputs { tensors: Vec::new() });
+        let started = Instant::now();
+        for index in [2, 0, 1] {
+            assert!(answer.try_recv().is_err(), "not before the last part");
+            // The first row in its run tells which part it was.
+            tiles[index].answer(Arc::clone(&outputs), index..index + 4, started, started);
+        }
+        let slices = answer.try_recv().unwrap().unwrap().slices;
+        assert_eq!(slices.iter().map(|slice| slice.rows.start).collect::<Vec<_>>(), [0, 1, 2]);
+    }
+}

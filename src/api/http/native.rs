@@ -18,7 +18,7 @@ use crate::api::App;
 use crate::catalogue::ModelRef;
 use crate::error::ErrorKind;
 use crate::predict::{self, Format};
-use crate::telemetry::Protocol;
+use crate::telemetry::{Outcome, Protocol};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const CSV: HeaderValue = HeaderValue::from_static("text/csv; charset=utf-8");
@@ -57,7 +57,7 @@ pub(super) async fn configured_route(State(app): State<App>, request: Request) -
     let model = app.shared.catalogue.snapshot().by_route(request.uri().path()).map(|model| model.name.clone());
     match model {
         Some(model) if request.method() == Method::POST => answer(&app, ModelRef::Named(&model), request).await,
-        Some(_) => Err(method_not_allowed(request.method().clone(), request.uri().clone()).await),
+        Some(_) => Err(wrong_method(request.method(), request.uri().path(), "POST")),
         None => Err(no_such_page()),
     }
 }
@@ -65,7 +65,10 @@ pub(super) async fn configured_route(State(app): State<App>, request: Request) -
 /// A page that is there, asked in a way it does not know.
 pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
     let path = uri.path();
-    let wanted = if path.starts_with("/predict") { "POST" } else { "GET" };
+    wrong_method(&method, path, if path.starts_with("/predict") { "POST" } else { "GET" })
+}
+
+fn wrong_method(method: &Method, path: &str, wanted: &str) -> Problem {
     Problem::new(ErrorKind::MethodNotAllowed, format!("{method} {path} is not served; use {wanted} {path}"))
 }
 
@@ -78,10 +81,17 @@ fn no_such_page() -> Problem {
 async fn answer(app: &App, model: ModelRef<'_>, request: Request) -> Result<Response, Problem> {
     let deadline = Instant::now() + app.shared.limits.request_timeout;
     let (head, body) = request.into_parts();
-    let version = version(&head.uri)?;
-    let format = body_format(&head.headers)?;
-    let id = prediction_id(&head.headers).map_err(|detail| Problem::new(ErrorKind::Malformed, detail))?;
-    let body = body::read(body, &app.shared.limits).await?;
+    let mut unread = Unread { app, model, outcome: Some(ErrorKind::Cancelled) };
+    let read = async {
+        let version = version(&head.uri)?;
+        let format = body_format(&head.headers)?;
+        let id = prediction_id(&head.headers).map_err(|detail| Problem::new(ErrorKind::Malformed, detail))?;
+        Ok((version, format, id, body::read(body, &head.headers, &app.shared.limits).await?))
+    };
+    let read: Result<_, Problem> = read.await;
+    unread.outcome = read.as_ref().err().map(Problem::kind);
+    drop(unread);
+    let (version, format, id, body) = read?;
     let request = predict::Request {
         protocol: Protocol::Native,
         model,
@@ -95,6 +105,23 @@ async fn answer(app: &App, model: ModelRef<'_>, request: Request) -> Result<Resp
     let format = predicted.format(answer_format(&head.headers));
     let body = predicted.encode(format).await?;
     Ok(respond(format, body))
+}
+
+/// Counts a request that ends before the predictor has it, which counts all others. A client that goes away drops the future.
+struct Unread<'a> {
+    app: &'a App,
+    model: ModelRef<'a>,
+    outcome: Option<ErrorKind>,
+}
+
+impl Drop for Unread<'_> {
+    fn drop(&mut self) {
+        let Some(kind) = self.outcome else { return };
+        match self.app.shared.catalogue.snapshot().find(self.model, None) {
+            Ok(model) => model.metrics.request(Protocol::Native, Outcome::Failed(kind)),
+            Err(_) => self.app.shared.metrics.request_without_model(Protocol::Native, kind),
+        }
+    }
 }
 
 fn respond(format: Format, body: Vec<u8>) -> Response {

@@ -59,6 +59,10 @@ impl Problem {
         Self { kind, detail: detail.into(), hint: None, position: None, errors: Vec::new(), errors_omitted: 0 }
     }
 
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
