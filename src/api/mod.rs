@@ -13,7 +13,6 @@ use crate::config;
 use crate::predict::Predictor;
 use crate::telemetry::Metrics;
 
-pub use http::router;
 pub use server::{BindError, bind, serve};
 
 /// What handlers share. Cheap to clone.

@@ -8,7 +8,8 @@ use std::time::Duration;
 use axum_server::Handle;
 use axum_server::accept::NoDelayAcceptor;
 
-use super::{App, router};
+use super::App;
+use super::http::{self, Observe};
 use crate::config;
 
 /// The address can't be listened on.
@@ -50,7 +51,7 @@ pub async fn serve(
         .handle(handle.clone())
         .first_request_timeout(settings.header_timeout);
     server.http_builder().http1().header_read_timeout(settings.header_timeout);
-    let serving = server.serve(router(app).into_make_service());
+    let serving = server.serve(tower::make::Shared::new(Observe::new(http::router(app))));
     tokio::pin!(serving);
     tokio::select! {
         result = &mut serving => return result,

@@ -1,7 +1,5 @@
 //! Runs a model on a few rows before it serves: warms it up, and finds whether its answers depend on the rows beside.
 
-use std::time::{Duration, Instant};
-
 use super::session::{Feed, Runner};
 use super::{EngineError, Sessions};
 use crate::contract::{ElementType, Layout, Output, Outputs, Signature, Table, Tolerance, Values};
@@ -18,8 +16,6 @@ pub struct Probe {
     /// Whether each row's answer is its own: the first dimension of all outputs is the rows', and running rows together or
     /// apart makes no difference.
     pub is_row_wise: bool,
-    /// How long one run over one row took, warm.
-    pub one_row: Duration,
 }
 
 /// Runs `table` on every session.
@@ -44,20 +40,14 @@ pub fn probe(sessions: &mut Sessions, layout: &Layout, table: &Table, rows: &str
     let (Some(outputs), Some(runner)) = (outputs, sessions.runners.first_mut()) else {
         return Err(EngineError::Load { reason: "the model has no session".to_owned() });
     };
-    if let Some(n_rows @ 2..) = fixed {
-        let is_row_wise = false;
-        let started = Instant::now();
-        let table = cycled(table, layout, n_rows);
-        runner.run(&feeds(layout, &table, 0..n_rows)).map_err(failed)?;
-        return Ok(Probe { outputs, is_row_wise, one_row: started.elapsed() });
+    if let Some(2..) = fixed {
+        return Ok(Probe { outputs, is_row_wise: false });
     }
     let n_apart = table.n_rows.min(ROWS_APART);
-    let started = Instant::now();
     let apart = run_apart(runner, layout, table, n_apart).map_err(failed)?;
-    let one_row = started.elapsed() / u32::try_from(n_apart.max(1)).unwrap_or(1);
     let is_row_wise = outputs.tensors.iter().all(|output| output.n_rows() == table.n_rows)
         && outputs.tensors.iter().zip(&apart.tensors).all(|(together, apart)| same_rows(together, apart, n_apart));
-    Ok(Probe { outputs, is_row_wise, one_row })
+    Ok(Probe { outputs, is_row_wise })
 }
 
 /// The number of rows that the graph fixes for every run, where it does.

@@ -12,7 +12,7 @@ fn help_of_each_command() {
     {
         let finished = site.run(arguments);
         assert_eq!(finished.code, 0);
-        insta::assert_snapshot!(arguments.join(" ").replace("--", ""), finished.stdout);
+        insta::assert_snapshot!(arguments.join("_").replace("--", ""), finished.stdout);
     }
     assert_eq!(site.run(&["--version"]).stdout, format!("porteiro {}\n", env!("CARGO_PKG_VERSION")));
     let unknown = site.run(&["srve"]);

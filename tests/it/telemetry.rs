@@ -5,10 +5,12 @@
 
 #![cfg(target_os = "linux")]
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 
-use crate::gateway::{ROOT, Site};
+use crate::gateway::{PATIENCE, ROOT, Site};
 
 /// The shim, compiled into the site's folder, and the file of its attempts.
 fn shim(site: &Site) -> (PathBuf, PathBuf) {
@@ -52,18 +54,67 @@ fn the_shim_sees_attempts() {
 #[test]
 fn the_gateway_tries_no_connection() {
     let (site, attempts) = under_shim(Site::of(&["annotated", "digits"]));
-    let gateway = site.start();
+    let mut gateway = site.start();
+    // The shim is in the process, which the maps of its memory say.
+    assert!(gateway.memory_maps().contains("no_network.so"));
+    // The same library in another process that does not tell it to be quiet shows how long it takes to report.
+    let talkative = Talkative::start();
     for number in 0..50 {
         let row = format!("{{\"f0\": {number}, \"f1\": 0, \"f2\": 0}}");
         assert_eq!(gateway.prediction("/predict/digits", row), f64::from(number));
     }
     gateway.get("/example/annotated").ok();
     gateway.get("/metrics");
-    // The shim is in the process, which the maps of its memory say.
-    assert!(gateway.memory_maps().contains("no_network.so"));
-    // The folder goes with the gateway.
+    talkative.wait_for_attempt();
     gateway.terminate();
-    let mut gateway = gateway;
     assert!(gateway.wait().success());
+    // The folder goes with the gateway.
     assert!(!attempts.exists(), "{}", std::fs::read_to_string(&attempts).unwrap_or_default());
+}
+
+/// ONNX Runtime in Python, with its reports on, under a shim of its own. It ends with its standard input.
+struct Talkative {
+    child: Child,
+    attempt: Receiver<String>,
+    _site: Site,
+}
+
+impl Talkative {
+    fn start() -> Self {
+        let (site, attempts) = under_shim(Site::of(&["digits"]));
+        // It keeps what it has to report in the home folder.
+        let home = site.path("").display().to_string();
+        let site = site.environment("HOME", &home);
+        // A pipe in place of the file of attempts, so that reading it waits for one.
+        assert!(Command::new("mkfifo").arg(&attempts).status().expect("mkfifo").success());
+        let (sender, attempt) = channel();
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            let pipe = std::fs::File::open(attempts).expect("the pipe");
+            BufReader::new(pipe).read_line(&mut line).expect("a line");
+            // Nobody waits for it where the test has failed.
+            let _ = sender.send(line);
+        });
+        let program = "import onnxruntime, sys\n\
+            session = onnxruntime.InferenceSession('models/digits.onnx')\n\
+            session.run(None, {'x': [[1.0, 2.0, 3.0]]})\n\
+            sys.stdin.read()\n";
+        let python = Path::new(ROOT).join(".venv/bin/python");
+        let child = site.command_of(&python, &["-c", program]).stdin(Stdio::piped()).spawn().expect("Python");
+        Self { child, attempt, _site: site }
+    }
+
+    fn wait_for_attempt(&self) {
+        let line = self.attempt.recv_timeout(3 * PATIENCE);
+        let line = line.expect("a library that reports is seen to do so, or this test proves nothing");
+        assert!(line.starts_with("getaddrinfo "), "{line}");
+    }
+}
+
+impl Drop for Talkative {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }

@@ -1,46 +1,124 @@
 //! What belongs to every request: its id, its trace, and one log line if it fails.
 
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use axum::middleware::Next;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use axum::response::Response;
+use pin_project_lite::pin_project;
+use tower::Service;
 use uuid::Uuid;
 
-use super::problem::Refusal;
+use super::problem::{Refusal, panicked};
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// W3C Trace Context, <https://www.w3.org/TR/trace-context/#traceparent-header>.
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// Longer ids are not ids.
 const MAX_ID_BYTES: usize = 128;
 
-/// Gives the request an id, or keeps the client's; keeps its trace context; logs it if it fails.
-pub(super) async fn observe(request: Request, next: Next) -> Response {
-    let started = Instant::now();
-    let id = request.headers().get(&REQUEST_ID).filter(|id| is_id(id)).cloned().unwrap_or_else(new_id);
-    let trace = request.headers().get(&TRACEPARENT).filter(|trace| is_traceparent(trace)).cloned();
-    let method = request.method().clone();
-    let uri = request.uri().clone();
-    let mut response = next.run(request).await;
-    if let Some(refusal) = response.extensions().get::<Refusal>() {
-        let status = response.status().as_u16();
-        let request_id = id.to_str().unwrap_or_default();
-        let trace_id = trace.as_ref().and_then(|trace| trace.to_str().ok()).and_then(|trace| trace.get(3..35));
-        let (path, detail, kind) = (uri.path(), refusal.detail.as_str(), refusal.kind.as_str());
-        let seconds = started.elapsed().as_secs_f64();
-        if response.status().is_server_error() {
-            tracing::error!(%method, path, status, kind, detail, request_id, trace_id, seconds, "request failed");
-        } else {
-            tracing::warn!(%method, path, status, kind, detail, request_id, trace_id, seconds, "request refused");
+/// Gives each request an id, or keeps the client's; keeps its trace context; logs it if it fails; answers for a
+/// handler that panics. Around the router and not a
+/// layer of it, as each layer of a router is a box for each of its routes.
+#[derive(Clone)]
+pub(in crate::api) struct Observe<S> {
+    inner: S,
+}
+
+impl<S> Observe<S> {
+    pub fn new(inner: S) -> Self {
+        Self { inner }
+    }
+}
+
+impl<S, B> Service<Request<B>> for Observe<S>
+where
+    S: Service<Request<B>, Response = Response>,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = Observed<S::Future>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let headers = request.headers();
+        let seen = Seen {
+            started: Instant::now(),
+            id: headers.get(&REQUEST_ID).filter(|id| is_id(id)).cloned(),
+            trace: headers.get(&TRACEPARENT).filter(|trace| is_traceparent(trace)).cloned(),
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+        };
+        Observed { inner: self.inner.call(request), seen: Some(seen) }
+    }
+}
+
+pin_project! {
+    /// The answer of the inner service, on its way to be given an id.
+    pub(in crate::api) struct Observed<F> {
+        #[pin]
+        inner: F,
+        seen: Option<Seen>,
+    }
+}
+
+impl<F, E> Future for Observed<F>
+where
+    F: Future<Output = Result<Response, E>>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let polled = catch_unwind(AssertUnwindSafe(|| this.inner.poll(context)));
+        let mut response = match polled {
+            Ok(polled) => ready!(polled)?,
+            Err(payload) => panicked(payload.as_ref()),
+        };
+        if let Some(seen) = this.seen.take() {
+            seen.finish(&mut response);
+        }
+        Poll::Ready(Ok(response))
+    }
+}
+
+/// What is kept of a request for its answer and its log line.
+struct Seen {
+    started: Instant,
+    id: Option<HeaderValue>,
+    trace: Option<HeaderValue>,
+    method: Method,
+    uri: Uri,
+}
+
+impl Seen {
+    fn finish(self, response: &mut Response) {
+        // A prediction's own id serves as the request's, where the client gave none.
+        let id = self.id.or_else(|| response.headers_mut().remove(&REQUEST_ID)).unwrap_or_else(new_id);
+        if let Some(refusal) = response.extensions().get::<Refusal>() {
+            let status = response.status().as_u16();
+            let request_id = id.to_str().unwrap_or_default();
+            let trace_id = self.trace.as_ref().and_then(|trace| trace.to_str().ok()).and_then(|trace| trace.get(3..35));
+            let (method, path) = (&self.method, self.uri.path());
+            let (detail, kind) = (refusal.detail.as_str(), refusal.kind.as_str());
+            let seconds = self.started.elapsed().as_secs_f64();
+            if response.status().is_server_error() {
+                tracing::error!(%method, path, status, kind, detail, request_id, trace_id, seconds, "request failed");
+            } else {
+                tracing::warn!(%method, path, status, kind, detail, request_id, trace_id, seconds, "request refused");
+            }
+        }
+        response.headers_mut().insert(REQUEST_ID, id);
+        if let Some(trace) = self.trace {
+            response.headers_mut().insert(TRACEPARENT, trace);
         }
     }
-    response.headers_mut().insert(REQUEST_ID, id);
-    if let Some(trace) = trace {
-        response.headers_mut().insert(TRACEPARENT, trace);
-    }
-    response
 }
 
 /// The id of the prediction: the client's `X-Prediction-Id`, else a new one; `Err` where the client's is no id.

@@ -11,6 +11,8 @@ use axum::Router;
 use axum::routing::{get, post};
 
 use super::App;
+pub(super) use context::Observe;
+
 use problem::Problem;
 
 /// All pages. Routes that the config gives to models are found by the fallback, as they may change while running.
@@ -27,7 +29,5 @@ pub fn router(app: App) -> Router {
         .route("/metrics", get(health::metrics))
         .method_not_allowed_fallback(native::method_not_allowed)
         .fallback(native::configured_route)
-        .layer(axum::middleware::from_fn(context::observe))
-        .layer(tower_http::catch_panic::CatchPanicLayer::custom(problem::panicked))
         .with_state(app)
 }

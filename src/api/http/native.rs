@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 
 use super::Problem;
 use super::body;
-use super::context::prediction_id;
+use super::context::{REQUEST_ID, prediction_id};
 use crate::api::App;
 use crate::catalogue::ModelRef;
 use crate::error::ErrorKind;
@@ -103,8 +103,10 @@ async fn answer(app: &App, model: ModelRef<'_>, request: Request) -> Result<Resp
     };
     let predicted = app.shared.predictor.predict(request).await?;
     let format = predicted.format(answer_format(&head.headers));
-    let body = predicted.encode(format).await?;
-    Ok(respond(format, body))
+    let id = HeaderValue::from_str(&predicted.id).ok();
+    let mut response = respond(format, predicted.encode(format).await?);
+    response.headers_mut().extend(id.map(|id| (REQUEST_ID, id)));
+    Ok(response)
 }
 
 /// Counts a request that ends before the predictor has it, which counts all others. A client that goes away drops the future.

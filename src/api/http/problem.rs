@@ -172,7 +172,7 @@ fn summary(problems: &crate::contract::DataProblems) -> String {
 }
 
 /// The answer where a handler panicked: a fault of the gateway, whose details are in the log and nobody else's business.
-pub(super) fn panicked(payload: Box<dyn Any + Send + 'static>) -> Response {
+pub(super) fn panicked(payload: &(dyn Any + Send)) -> Response {
     let message =
         payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
     tracing::error!(panic = message.unwrap_or("without a message"), "a handler panicked");
