@@ -32,7 +32,10 @@ def classification_metrics(
             "f1": sk.f1_score(truth, predicted, **averaging),
         }
         if probabilities is not None:
-            found["log_loss"] = sk.log_loss(truth, probabilities, labels=list(range(n_classes)))
+            # float32 sums of a forest's votes reach 1.0000001, which scikit-learn refuses.
+            found["log_loss"] = sk.log_loss(
+                truth, np.clip(probabilities, 0.0, 1.0), labels=list(range(n_classes))
+            )
             if len(np.unique(truth)) == n_classes:
                 found["roc_auc"] = _roc_auc(truth, probabilities, n_classes)
     return {name: float(value) for name, value in found.items() if np.isfinite(value)}

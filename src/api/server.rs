@@ -16,10 +16,10 @@ use crate::config;
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     #[error(
-        "port {address} is taken by another program; stop it, or choose another port with --listen or PORTEIRO__SERVER__LISTEN"
+        "{address} is taken by another program; stop it, or choose another port with --listen or PORTEIRO__SERVER__LISTEN"
     )]
     Taken { address: String },
-    #[error("can't listen on {address}: {source} (setting server.listen)")]
+    #[error("can't listen on {address} (setting server.listen)")]
     Other { address: String, source: std::io::Error },
 }
 

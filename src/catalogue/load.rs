@@ -99,7 +99,7 @@ pub fn load_file(
     let model_metrics = metrics.model(name, &version);
     let handle = engine::serve(sessions, &contract.inputs, batching, &settings.engine, &model_metrics)
         .map_err(|source| LoadError::Threads { file: path.clone(), source })?;
-    let task = format!("{:?}", contract.task).to_lowercase();
+    let task = contract.task.as_str().to_owned();
     metrics.model_serving(&ModelFacts {
         model: name.to_string(),
         version: version.clone(),

@@ -11,7 +11,7 @@ use super::configured_path;
 
 /// The folder of models can't be read.
 #[derive(Debug, thiserror::Error)]
-#[error("the folder of models, {}, can't be read: {source} (setting models.dir)", .dir.display())]
+#[error("the folder of models, {}, can't be read (setting models.dir)", .dir.display())]
 pub struct ScanError {
     pub dir: PathBuf,
     pub source: std::io::Error,

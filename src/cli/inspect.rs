@@ -92,7 +92,7 @@ fn print(model: &LoadedModel) {
     }
     println!("\nContract");
     let target = contract.target.as_ref().map_or(String::new(), |target| format!(" of {target}"));
-    println!("  task       {}{target}", format!("{:?}", contract.task).to_lowercase());
+    println!("  task       {}{target}", contract.task.as_str());
     for (index, feature) in contract.features.iter().enumerate() {
         let range = match (feature.min, feature.max, &feature.categories) {
             (Some(min), Some(max), _) => format!(", {min} to {max} in training"),
@@ -117,9 +117,10 @@ fn print(model: &LoadedModel) {
     if let Some(trained) = &contract.trained {
         let metrics: Vec<String> = trained.metrics.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
         println!(
-            "  trained    {} on {} rows; held out: {}",
+            "  trained    {} on {} rows{}{}",
             trained.at.as_deref().unwrap_or("at an unknown time"),
             trained.rows.map_or("unknown".to_owned(), |rows| rows.to_string()),
+            if metrics.is_empty() { "" } else { "; held out: " },
             metrics.join(", ")
         );
     }

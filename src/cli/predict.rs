@@ -65,6 +65,9 @@ fn narrow(settings: &Settings, model: &str) -> anyhow::Result<(Settings, String)
     let path = Path::new(model);
     if path.extension().is_some_and(|extension| extension == "onnx") {
         let name = path.file_stem().and_then(std::ffi::OsStr::to_str).unwrap_or_default().to_owned();
+        if !path.is_file() {
+            bail!("{model}: there is no such file");
+        }
         let (dir, file) = (path.parent().unwrap_or(Path::new("")), path.file_name().unwrap_or_default());
         let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
         let table = crate::config::Model {

@@ -58,6 +58,9 @@ pub(super) fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// In bytes of JSON.
+const LONGEST_EXAMPLE: usize = 2000;
+
 /// Says what is served and what to try.
 fn announce(settings: &Settings, address: SocketAddr, snapshot: &Snapshot) {
     let url = format!("http://{address}");
@@ -81,6 +84,11 @@ fn announce(settings: &Settings, address: SocketAddr, snapshot: &Snapshot) {
     if settings.log.format == LogFormat::Json {
         return;
     }
+    // A gateway that listens on all addresses is asked by one of them.
+    let url = match address.ip() {
+        ip if ip.is_unspecified() => format!("http://127.0.0.1:{}", address.port()),
+        _ => url,
+    };
     println!("\n{}", welcome(&url, snapshot));
 }
 
@@ -92,7 +100,7 @@ fn welcome(url: &str, snapshot: &Snapshot) -> String {
         // Writing into a string does not fail.
         let _ = match (&entry.serving, entry.failure()) {
             (Some(model), _) => {
-                let task = format!("{:?}", model.contract.task).to_lowercase();
+                let task = model.contract.task.as_str();
                 let target = model.contract.target.as_ref().map_or(String::new(), |target| format!(" of {target}"));
                 writeln!(
                     text,
@@ -117,7 +125,13 @@ fn welcome(url: &str, snapshot: &Snapshot) -> String {
     {
         Some(model) => {
             let example = serde_json::Value::Object(model.contract.example_row()).to_string().replace('\'', "'\\''");
-            write!(text, "\nTry it:\n  curl {url}/example/{}\n  curl -d '{example}' {url}{}\n", model.name, model.route)
+            // A tensor of an image would fill the screen.
+            let post = if example.len() < LONGEST_EXAMPLE {
+                format!("  curl -d '{example}' {url}{}\n", model.route)
+            } else {
+                String::new()
+            };
+            write!(text, "\nTry it:\n  curl {url}/example/{}\n{post}", model.name)
         }
         None => writeln!(text, "\nNo model is serving. Put an ONNX file into the folder of models and start again."),
     };

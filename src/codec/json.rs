@@ -244,6 +244,7 @@ fn encode_rows(out: &mut Vec<u8>, answered: &Answered<'_>) -> Result<(), EncodeE
 
 /// The outputs of a raw model by name: nested arrays, the rows of several runs one after the other.
 fn encode_tensors(out: &mut Vec<u8>, answered: &Answered<'_>) {
+    let takes_tensors = answered.reader.contract().inputs == Inputs::Tensors;
     out.extend_from_slice(b"\"outputs\":{");
     for (index, declared) in answered.reader.contract().signature.outputs.iter().enumerate() {
         if index > 0 {
@@ -258,7 +259,7 @@ fn encode_tensors(out: &mut Vec<u8>, answered: &Answered<'_>) {
             .collect();
         match parts.as_slice() {
             // A run of its own: the tensor is all the request's, whatever its first dimension is.
-            [(output, slice)] if slice.rows.len() != output.n_rows() && slice.rows.start == 0 => {
+            [(output, slice)] if takes_tensors || (slice.rows.len() != output.n_rows() && slice.rows.start == 0) => {
                 nested(out, &output.values, &output.shape, 0);
             }
             parts => {

@@ -58,7 +58,7 @@ pub(super) fn decode(bytes: &[u8], contract: &Contract) -> Result<Decoded, Decod
         }
         tensors.push(tensor);
     }
-    Ok(Decoded { input: ModelInput::Tensors(tensors), form: Form::One })
+    Ok(Decoded { input: ModelInput::Tensors(tensors), form: Form::Batch })
 }
 
 fn usage(declared: &[Declared]) -> String {

@@ -184,6 +184,18 @@ pub enum Task {
     Raw,
 }
 
+impl Task {
+    /// The word that settings and documents use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Classification => "classification",
+            Self::Regression => "regression",
+            Self::Clustering => "clustering",
+            Self::Raw => "raw",
+        }
+    }
+}
+
 /// What clients send for a feature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -96,9 +96,16 @@ pub fn near<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Op
     candidates
         .into_iter()
         .map(|candidate| (strsim::damerau_levenshtein(&name, &simplified(candidate)), candidate))
+        .map(|(distance, candidate)| (beginning(&name, candidate).unwrap_or(distance), candidate))
         .filter(|(distance, candidate)| *distance <= allowed && *distance < simplified(candidate).chars().count())
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
+}
+
+/// A name that another begins with counts as one slip: `sepal_length` for `sepal length (cm)`.
+fn beginning(name: &str, candidate: &str) -> Option<usize> {
+    const ENOUGH: usize = 4;
+    (name.chars().count() >= ENOUGH && simplified(candidate).starts_with(name)).then_some(1)
 }
 
 fn simplified(name: &str) -> String {
@@ -145,6 +152,7 @@ mod tests {
             ("volatil acidty", Some("volatile acidity")),
             ("colour", Some("color")),
             ("ph", Some("pH")),
+            ("vola", Some("volatile acidity")),
             ("sulphates", None),
             ("x", None),
             ("", None),

@@ -99,10 +99,14 @@ pub struct Contract {
 }
 
 impl Contract {
-    /// One row that a client can send: the contract's example, else one of zeros and empty texts.
+    /// What a client can send: the contract's example row, else one of zeros and empty texts; tensors of them where the inputs are
+    /// no columns.
     pub fn example_row(&self) -> Map<String, Value> {
         if let Some(example) = &self.example {
             return example.clone();
+        }
+        if self.inputs == Inputs::Tensors {
+            return self.example_tensors();
         }
         let zero = |feature: &Feature| match feature.kind {
             FeatureType::Float => Value::from(0.0),
@@ -115,6 +119,16 @@ impl Contract {
         self.features.iter().map(|feature| (feature.name.clone(), zero(feature))).collect()
     }
 
+    fn example_tensors(&self) -> Map<String, Value> {
+        let zeros = |input: &Declared| match &input.kind {
+            DeclaredKind::Tensor { element, shape } => nested_zeros(*element, shape),
+            DeclaredKind::Maps | DeclaredKind::Unsupported(_) => Value::Null,
+        };
+        let inputs: Map<String, Value> =
+            self.signature.inputs.iter().map(|input| (input.name.clone(), zeros(input))).collect();
+        [("inputs".to_owned(), Value::Object(inputs))].into_iter().collect()
+    }
+
     /// The text that clients read for a class.
     pub fn label(&self, class: &Class) -> Option<&str> {
         if self.labels.is_empty() {
@@ -122,5 +136,21 @@ impl Contract {
         }
         let known = self.classes.iter().flatten().find(|known| known.names_same(class)).unwrap_or(class);
         self.labels.get(&known.to_string()).map(String::as_str)
+    }
+}
+
+/// A tensor of that shape; dimensions that are not fixed have a length of 1.
+fn nested_zeros(element: ElementType, shape: &[i64]) -> Value {
+    match shape.split_first() {
+        Some((length, inner)) => {
+            let length = usize::try_from(*length).unwrap_or(1);
+            Value::Array(vec![nested_zeros(element, inner); length])
+        }
+        None => match element {
+            ElementType::Float32 | ElementType::Float64 => Value::from(0.0),
+            ElementType::Int64 | ElementType::Int32 => Value::from(0),
+            ElementType::Bool => Value::from(false),
+            ElementType::String => Value::from(""),
+        },
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use super::document::FeatureDocument;
 use super::{
-    Class, Contract, Declared, DeclaredKind, Document, ElementType, Feature, FeatureType, InputColumns, Inputs, Layout,
-    OutputRoles, Signature, Slot, Task,
+    Class, Contract, Declared, DeclaredKind, Document, ElementType, Feature, FeatureType, Golden, InputColumns, Inputs,
+    Layout, OutputRoles, Signature, Slot, Task,
 };
 use crate::config::{self, Nullable};
 
@@ -57,7 +57,8 @@ pub fn resolve(sources: Sources<'_>) -> Result<Contract, Vec<Contradiction>> {
         }
     }
     let (features, inputs) = resolve_inputs(settings, &document, &signature, &mut findings);
-    let (task, roles) = resolve_outputs(settings, &document, &signature, &mut findings);
+    let takes_columns = matches!(inputs, Inputs::Columns(_));
+    let (task, roles) = resolve_outputs(settings, &document, &signature, takes_columns, &mut findings);
     let classes = document.classes.clone().or(graph_classes);
     let labels = settings.labels.clone().or(document.labels).unwrap_or_default();
     check_labels(&labels, classes.as_deref(), &mut findings);
@@ -69,7 +70,10 @@ pub fn resolve(sources: Sources<'_>) -> Result<Contract, Vec<Contradiction>> {
     if !findings.contradictions.is_empty() {
         return Err(findings.contradictions);
     }
+    let documented: Vec<String> = document.features.iter().flatten().map(|feature| feature.name.clone()).collect();
     let example = document.example.filter(|example| features.iter().all(|feature| example.contains_key(&feature.name)));
+    let golden = document.golden.filter(|golden| !golden.rows.is_empty());
+    let golden = golden.map(|golden| reordered(golden, &documented, &features));
     Ok(Contract {
         task,
         version: document.version,
@@ -78,7 +82,7 @@ pub fn resolve(sources: Sources<'_>) -> Result<Contract, Vec<Contradiction>> {
         classes,
         labels,
         example,
-        golden: document.golden.filter(|golden| !golden.rows.is_empty()),
+        golden,
         trained: document.trained,
         reference: document.reference,
         extra: settings.extra,
@@ -87,6 +91,17 @@ pub fn resolve(sources: Sources<'_>) -> Result<Contract, Vec<Contradiction>> {
         roles,
         warnings: findings.warnings,
     })
+}
+
+/// Golden rows in the order of the contract's features, where the config names the file's own in another order: if the config
+/// is wrong about it, the rows are not reproduced.
+fn reordered(mut golden: Golden, documented: &[String], features: &[Feature]) -> Golden {
+    let position = |feature: &Feature| documented.iter().position(|name| *name == feature.name);
+    let Some(order) = features.iter().map(position).collect::<Option<Vec<usize>>>() else { return golden };
+    for row in golden.rows.iter_mut().filter(|row| row.len() == order.len()) {
+        *row = order.iter().map(|index| row.get(*index).cloned().unwrap_or_default()).collect();
+    }
+    golden
 }
 
 fn resolve_inputs(
@@ -270,10 +285,14 @@ fn resolve_outputs(
     settings: &config::Model,
     document: &Document,
     signature: &Signature,
+    takes_columns: bool,
     findings: &mut Findings,
 ) -> (Task, OutputRoles) {
     let outputs = Candidates::of(&signature.outputs);
-    let task = settings.task.or(document.task).unwrap_or_else(|| outputs.likely_task());
+    let task = settings.task.or(document.task).unwrap_or_else(|| {
+        // Whether an output has a row for each of the input's is a guess that only tables suggest.
+        if takes_columns { outputs.likely_task() } else { Task::Raw }
+    });
     let roles = match task {
         Task::Classification if outputs.label.is_some() || outputs.scores().is_some() => {
             OutputRoles::Classification { label: outputs.label, probabilities: outputs.scores() }
@@ -287,7 +306,8 @@ fn resolve_outputs(
         Task::Raw => OutputRoles::Raw,
         Task::Classification | Task::Regression | Task::Clustering => {
             let shapes: Vec<String> = signature.outputs.iter().map(describe).collect();
-            findings.contradiction("task", format!("{task:?}, and the graph's outputs are {}", shapes.join(", ")));
+            findings
+                .contradiction("task", format!("{}, and the graph's outputs are {}", task.as_str(), shapes.join(", ")));
             OutputRoles::Raw
         }
     };

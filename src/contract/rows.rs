@@ -326,6 +326,9 @@ impl<'c> RowBuilder<'c> {
             problem: "is not a feature of this model".to_owned(),
             hint: Some(match did_you_mean(&name, names) {
                 Some(near) => format!("did you mean \"{near}\"?"),
+                None if name.is_empty() => {
+                    "pandas writes its index as a column without a name: to_csv(index=False)".to_owned()
+                }
                 None => "leave it out, or set `extra = \"ignore\"` for the model".to_owned(),
             }),
         });
@@ -354,5 +357,5 @@ fn number_hint(text: &str) -> Option<String> {
         return Some(format!("write it with a decimal point: {with_point}"));
     }
     let is_missing = text.is_empty() || ["nan", "na", "null", "none"].contains(&text.to_lowercase().as_str());
-    is_missing.then(|| "a missing value is null".to_owned())
+    is_missing.then(|| "a missing value is null in JSON and an empty field in CSV".to_owned())
 }

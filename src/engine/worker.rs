@@ -10,7 +10,7 @@ use super::queue::{Answer, Queue, Request, Tile};
 use super::session::{Feed, Runner};
 use super::{RunError, STOP_GRACE, Sessions};
 use crate::config::ModelEngine;
-use crate::contract::{Inputs, Layout, ModelInput, Outputs, Table, Values};
+use crate::contract::{Inputs, Layout, ModelInput, Output, Outputs, Table, Values};
 use crate::telemetry::ModelMetrics;
 
 /// How requests may be cut and merged.
@@ -165,7 +165,12 @@ impl Worker {
                 let outputs = Arc::new(outputs);
                 let mut first = 0;
                 for tile in batch {
-                    let rows = first..first + tile.rows.len();
+                    let n_rows = match &tile.request.input {
+                        ModelInput::Rows(_) => tile.rows.len(),
+                        // Tensors run by themselves, and what they give is all the request's.
+                        ModelInput::Tensors(_) => outputs.tensors.first().map_or(0, Output::n_rows),
+                    };
+                    let rows = first..first + n_rows;
                     first = rows.end;
                     tile.answer(Arc::clone(&outputs), rows, started, ended);
                 }

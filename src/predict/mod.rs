@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::catalogue::{Catalogue, FindError, LoadedModel, ModelRef};
 use crate::codec::{self, Answered, DecodeError, Decoded, EncodeError, Form};
-use crate::contract::{DataProblems, ModelInput, OutputRows};
+use crate::contract::{DataProblems, ModelInput, OutputRows, Table};
 use crate::engine::RunError;
 use crate::error::ErrorKind;
 use crate::telemetry::{Metrics, ModelMetrics, Outcome, Protocol};
@@ -94,8 +94,9 @@ impl Predictor {
         let mut record = Record { metrics: &model.metrics, protocol: request.protocol, outcome: None };
         let result = async {
             let decoded = decode(&model, request.format, request.body).await?;
-            let n_rows = count_rows(&model, &decoded.input)?;
+            check_rows(&model, &decoded.input)?;
             let answer = model.handle.run(decoded.input, request.deadline).await?;
+            let n_rows: usize = answer.slices.iter().map(|slice| slice.rows.len()).sum();
             model.metrics.rows.inc_by(n_rows as u64);
             model.metrics.queue_seconds.observe(answer.queued.as_secs_f64());
             model.metrics.run_seconds.observe(answer.running.as_secs_f64());
@@ -163,18 +164,14 @@ async fn decode(model: &Arc<LoadedModel>, format: Format, body: Bytes) -> Result
 
 /// # Errors
 /// The graph fixes another number of rows.
-fn count_rows(model: &LoadedModel, input: &ModelInput) -> Result<usize, DecodeError> {
-    let n_rows = match input {
-        ModelInput::Rows(table) => table.n_rows,
-        ModelInput::Tensors(_) => return Ok(1),
-    };
-    match model.handle.exact_rows() {
-        Some(exact) if exact != n_rows => {
+fn check_rows(model: &LoadedModel, input: &ModelInput) -> Result<(), DecodeError> {
+    match (model.handle.exact_rows(), input) {
+        (Some(exact), ModelInput::Rows(Table { n_rows, .. })) if exact != *n_rows => {
             let problem = format!("{n_rows} rows were sent; the model's graph takes exactly {exact}");
             let hint = "export the model with a dynamic first dimension";
             Err(DecodeError::Invalid(DataProblems::of_request(problem, hint)))
         }
-        _ => Ok(n_rows),
+        _ => Ok(()),
     }
 }
 

@@ -199,3 +199,18 @@ fn an_empty_folder_is_served_as_such() {
     assert!(refusal["detail"].as_str().is_some_and(|detail| detail.contains("default_model")), "{refusal}");
     gateway.stop();
 }
+
+#[test]
+fn tensors_that_are_read_by_row() {
+    let gateway =
+        Site::of(&["raw_tensor"]).config("[models.sums]\nfile = \"raw_tensor.onnx\"\ntask = \"regression\"").start();
+    let body = r#"{"inputs": {"x": [[[1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]], [[0, 0, 0, 0], [0, 0, 0, 2], [0, 0, 0, 0]]]}}"#;
+    let answer = gateway.post("/predict/sums", body).ok();
+    assert_eq!(answer["predictions"].as_array().map(Vec::len), Some(2), "{answer}");
+    assert_eq!(answer["predictions"][1]["prediction"], json!([0.0, 2.0, 0.0]));
+    // Its example is a tensor of zeros, which it takes.
+    let zeros = [0.0; 4];
+    let example = gateway.get("/example/sums").ok();
+    assert_eq!(example["input"]["inputs"]["x"], json!([[zeros, zeros, zeros]]));
+    assert_eq!(example["output"]["predictions"][0]["prediction"], json!([0.0, 0.0, 0.0]));
+}

@@ -55,7 +55,7 @@ fn the_port_is_taken() {
     assert_eq!(
         finished.stderr,
         format!(
-            "porteiro: port {address} is taken by another program; stop it, or choose another port with --listen or \
+            "porteiro: {address} is taken by another program; stop it, or choose another port with --listen or \
              PORTEIRO__SERVER__LISTEN\n"
         )
     );

@@ -159,3 +159,15 @@ fn environment_over_files_over_defaults() {
     gateway.log.wait("a warning", |line| line.contains("the default model is not serving"));
     gateway.stop();
 }
+
+#[test]
+fn features_in_another_order_than_the_files_own_do_not_reproduce_its_golden_rows() {
+    // The file says f0, f1, f2. The columns of its tensor have no names that the graph could hold against the config.
+    let wrong = Site::of(&["golden"]).config(r#"models.golden.features = ["f1", "f0", "f2"]"#);
+    let finished = wrong.run(&["check"]);
+    assert_eq!(finished.code, 1, "{}", finished.stdout);
+    assert!(finished.stdout.contains("2 of 2 golden rows are not reproduced"), "{}", finished.stdout);
+    // Other names in the file's order are only other names.
+    let renamed = Site::of(&["golden"]).config(r#"models.golden.features = ["a", "b", "c"]"#);
+    assert_eq!(renamed.run(&["check"]).code, 0);
+}

@@ -126,7 +126,11 @@ impl Drop for Unread<'_> {
     }
 }
 
-fn respond(format: Format, body: Vec<u8>) -> Response {
+fn respond(format: Format, mut body: Vec<u8>) -> Response {
+    // So that a terminal's prompt is not glued to curl's output.
+    if format == Format::Json {
+        body.push(b'\n');
+    }
     let mut response = Response::new(Body::from(body));
     let content_type = match format {
         Format::Json => JSON,

@@ -154,20 +154,20 @@ impl From<PredictError> for Problem {
     }
 }
 
-/// All there is to say where there is one problem, else how many there are.
+/// All there is to say where there is one problem, else how many there are and the first.
 fn summary(problems: &crate::contract::DataProblems) -> String {
-    match problems.listed() {
-        [DataProblem { feature: Some(feature), problem, .. }] if problems.omitted() == 0 => {
-            format!("{feature:?} {problem}")
+    let Some(first) = problems.listed().first() else { return "the data breaks the model's contract".to_owned() };
+    let first = match first {
+        DataProblem { row: Some(row @ 1..), feature: Some(feature), problem, .. } => {
+            format!("row {row}: {feature:?} {problem}")
         }
-        [only] if problems.omitted() == 0 => only.problem.clone(),
-        listed => match listed.first().map(|first| (first.feature.as_deref(), &first.problem)) {
-            Some((Some(feature), problem)) => {
-                format!("{} problems; the first: {feature:?} {problem}", problems.total())
-            }
-            Some((None, problem)) => format!("{} problems; the first: {problem}", problems.total()),
-            None => "the data breaks the model's contract".to_owned(),
-        },
+        DataProblem { feature: Some(feature), problem, .. } => format!("{feature:?} {problem}"),
+        DataProblem { row: Some(row), problem, .. } => format!("row {row} {problem}"),
+        DataProblem { problem, .. } => problem.clone(),
+    };
+    match problems.total() {
+        1 => first,
+        total => format!("{total} problems; the first: {first}"),
     }
 }
 
