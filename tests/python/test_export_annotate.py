@@ -56,6 +56,16 @@ def test_a_default_skl2onnx_classifier_with_zipmap(tmp_path: Path, read_contract
     assert "the predictions are the ONNX file's own" in repr(result)
 
 
+def test_float32_votes_that_sum_to_more_than_one(tmp_path: Path) -> None:
+    """A forest of 20 trees sums 20 times 0.05 in float32, and that is 1.0000001."""
+    model = RandomForestClassifier(20, random_state=1).fit(X[::2].to_numpy(), Y[::2])
+    path = saved(to_onnx(model, initial_types=ONE_FLOAT_TENSOR, options={"zipmap": False}), tmp_path)
+    votes = onnxruntime.InferenceSession(path).run(["probabilities"], {"X": X.to_numpy(np.float32)})[0]
+    assert votes.max() > 1.0
+    result = porteiro.annotate(path, X[::2], Y[::2], X_test=X[1::2], y_test=Y[1::2])
+    assert 0.0 <= result.metrics["log_loss"] < 1.0
+
+
 def test_the_file_still_answers_the_same(tmp_path: Path) -> None:
     path = saved(
         to_onnx(LogisticRegression(max_iter=999).fit(X, Y), initial_types=ONE_FLOAT_TENSOR), tmp_path
