@@ -12,7 +12,7 @@ use crate::contract::{
     Contract, Contradiction, DataProblems, Document, GoldenReport, Inputs, Layout, METADATA_KEY, OnnxFile, Reader,
     Sources, resolve,
 };
-use crate::engine::{self, Batching, Engine, EngineError, Sessions};
+use crate::engine::{self, Engine, EngineError, Probe, Sessions};
 use crate::telemetry::{Metrics, ModelFacts};
 
 /// Rows of a trial run where the file brings none.
@@ -90,14 +90,13 @@ pub fn load_file(
     let reader = Reader::new(Arc::clone(&contract));
     let trial = match &contract.inputs {
         Inputs::Columns(layout) => try_out(path, &mut sessions, &reader, layout)?,
-        Inputs::Tensors => Trial { is_row_wise: false, golden: None },
+        Inputs::Tensors => Trial { probe: None, golden: None },
     };
     let sha256 = hex(&Sha256::digest(&bytes));
     let version =
         file.version.clone().or_else(|| contract.version.clone()).unwrap_or_else(|| sha256.chars().take(8).collect());
-    let batching = Batching::new(&settings.engine, &contract.signature, trial.is_row_wise);
     let model_metrics = metrics.model(name, &version);
-    let handle = engine::serve(sessions, &contract.inputs, batching, &settings.engine, &model_metrics)
+    let handle = engine::serve(sessions, &contract.inputs, &settings.engine, &model_metrics, trial.probe.as_ref())
         .map_err(|source| LoadError::Threads { file: path.clone(), source })?;
     let task = contract.task.as_str().to_owned();
     metrics.model_serving(&ModelFacts {
@@ -118,15 +117,15 @@ pub fn load_file(
         onnx,
         contract,
         reader,
+        batching: handle.batching(),
         handle,
-        batching,
         golden: trial.golden,
         metrics: model_metrics,
     })
 }
 
 struct Trial {
-    is_row_wise: bool,
+    probe: Option<Probe>,
     golden: Option<GoldenReport>,
 }
 
@@ -136,20 +135,20 @@ fn try_out(path: &Path, sessions: &mut Sessions, reader: &Reader, layout: &Layou
     let Some(golden) = &contract.golden else {
         let table = engine::trial_table(layout, N_TRIAL_ROWS);
         // Made-up values may be what the graph refuses (an unknown category); that says nothing against the model.
-        let is_row_wise = engine::probe(sessions, layout, &table, "made-up rows").is_ok_and(|probe| probe.is_row_wise);
-        return Ok(Trial { is_row_wise, golden: None });
+        let probe = engine::probe(sessions, layout, &table, "made-up rows").ok();
+        return Ok(Trial { probe, golden: None });
     };
     let table = golden.table(contract, layout).map_err(|problems| LoadError::GoldenRows { file: file(), problems })?;
     let probe = engine::probe(sessions, layout, &table, "its golden rows")
         .map_err(|source| LoadError::Engine { file: file(), source })?;
     if !reader.is_by_row() {
-        return Ok(Trial { is_row_wise: probe.is_row_wise, golden: None });
+        return Ok(Trial { probe: Some(probe), golden: None });
     }
     let report = golden.compare(reader, &probe.outputs);
     if !report.disagreements.is_empty() {
         return Err(LoadError::NotReproduced { file: file(), report });
     }
-    Ok(Trial { is_row_wise: probe.is_row_wise, golden: Some(report) })
+    Ok(Trial { probe: Some(probe), golden: Some(report) })
 }
 
 fn hex(bytes: &[u8]) -> String {

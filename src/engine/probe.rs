@@ -1,5 +1,7 @@
 //! Runs a model on a few rows before it serves: warms it up, and finds whether its answers depend on the rows beside.
 
+use std::time::{Duration, Instant};
+
 use super::session::{Feed, Runner};
 use super::{EngineError, Sessions};
 use crate::contract::{ElementType, Layout, Output, Outputs, Signature, Table, Tolerance, Values};
@@ -16,6 +18,8 @@ pub struct Probe {
     /// Whether each row's answer is its own: the first dimension of all outputs is the rows', and running rows together or
     /// apart makes no difference.
     pub is_row_wise: bool,
+    /// How long a run over one row took, warm.
+    pub one_row: Duration,
 }
 
 /// Runs `table` on every session.
@@ -41,13 +45,16 @@ pub fn probe(sessions: &mut Sessions, layout: &Layout, table: &Table, rows: &str
         return Err(EngineError::Load { reason: "the model has no session".to_owned() });
     };
     if let Some(2..) = fixed {
-        return Ok(Probe { outputs, is_row_wise: false });
+        // One run is as long for one row as for all of them; nothing else is known of it, and it takes the queue.
+        return Ok(Probe { outputs, is_row_wise: false, one_row: Duration::MAX });
     }
     let n_apart = table.n_rows.min(ROWS_APART);
+    let started = Instant::now();
     let apart = run_apart(runner, layout, table, n_apart).map_err(failed)?;
+    let one_row = started.elapsed() / u32::try_from(n_apart.max(1)).unwrap_or(1);
     let is_row_wise = outputs.tensors.iter().all(|output| output.n_rows() == table.n_rows)
         && outputs.tensors.iter().zip(&apart.tensors).all(|(together, apart)| same_rows(together, apart, n_apart));
-    Ok(Probe { outputs, is_row_wise })
+    Ok(Probe { outputs, is_row_wise, one_row })
 }
 
 /// The number of rows that the graph fixes for every run, where it does.

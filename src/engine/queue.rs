@@ -74,6 +74,13 @@ impl Request {
 }
 
 impl Tile {
+    /// A whole request in one tile, which never was in the queue.
+    pub fn whole(request: Request) -> Self {
+        lock(&request.progress).missing = 1;
+        let rows = 0..request.n_rows;
+        Self { request: Arc::new(request), rows, index: 0 }
+    }
+
     /// Hands the tile's part of the answer over, and the whole answer with the last part.
     pub fn answer(&self, outputs: Arc<Outputs>, rows: Range<usize>, started: Instant, ended: Instant) {
         let mut progress = lock(&self.request.progress);
@@ -195,6 +202,10 @@ impl Queue {
             }
         }
         !batch.is_empty()
+    }
+
+    pub fn is_closed(&self) -> bool {
+        lock(&self.state).is_closed
     }
 
     /// How many rows wait.

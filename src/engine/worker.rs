@@ -1,17 +1,23 @@
 //! The threads that own a model's sessions, and the handle by which requests reach them.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::probe::{feeds, fixed_rows};
+use super::probe::{Probe, feeds, fixed_rows};
 use super::queue::{Answer, Queue, Request, Tile};
 use super::session::{Feed, Runner};
 use super::{RunError, STOP_GRACE, Sessions};
 use crate::config::ModelEngine;
 use crate::contract::{Inputs, Layout, ModelInput, Output, Outputs, Table, Values};
 use crate::telemetry::ModelMetrics;
+
+/// The longest run on a caller's thread, which is an async one: half a millisecond would be too long.
+const MAX_INLINE: Duration = Duration::from_micros(100);
+/// After so many requests that found no other, the next is likely to be alone as well.
+const ALONE_FOR_LONG: usize = 16;
 
 /// How requests may be cut and merged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +29,7 @@ pub enum Batching {
 }
 
 impl Batching {
-    pub fn new(settings: &ModelEngine, signature: &crate::contract::Signature, is_row_wise: bool) -> Self {
+    fn new(settings: &ModelEngine, signature: &crate::contract::Signature, is_row_wise: bool) -> Self {
         match fixed_rows(signature) {
             Some(1) => Self::ByRow { max_rows: 1 },
             Some(_) => Self::WholeRequests,
@@ -42,6 +48,14 @@ pub struct Handle {
 struct Served {
     queue: Arc<Queue>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// The first thread's session, for requests that run on their caller's thread.
+    first: Arc<Mutex<Worker>>,
+    /// The most rows that run there.
+    max_inline_rows: usize,
+    /// Requests between their arrival and their answer.
+    n_present: AtomicUsize,
+    /// How many requests in a row found no other.
+    n_alone: AtomicUsize,
     batching: Batching,
     /// The only number of rows that the graph takes, where it fixes one above 1.
     exact_rows: Option<usize>,
@@ -53,7 +67,11 @@ impl Handle {
     /// # Errors
     /// The queue is full, the deadline passed, the model is stopped, or the runtime failed.
     pub async fn run(&self, input: ModelInput, deadline: Instant) -> Result<Answer, RunError> {
-        let (request, answer) = Request::new(input, deadline);
+        let present = Present::enter(&self.served);
+        let (request, mut answer) = Request::new(input, deadline);
+        let Some(request) = self.served.run_inline(request, present.n_alone) else {
+            return answer.try_recv().unwrap_or(Err(RunError::Stopped));
+        };
         self.served.queue.push(request)?;
         match tokio::time::timeout_at(deadline.into(), answer).await {
             Ok(Ok(answer)) => answer,
@@ -102,48 +120,107 @@ impl Handle {
     }
 }
 
+impl Served {
+    /// Runs a small request at once, on this thread, where callers come one at a time: two hops from thread to thread take longer
+    /// than a small model does. Where several come, they do better in one batch. Gives back a request that has to queue.
+    fn run_inline(&self, request: Request, n_alone: usize) -> Option<Request> {
+        if n_alone < ALONE_FOR_LONG || request.n_rows > self.max_inline_rows || self.queue.is_closed() {
+            return Some(request);
+        }
+        match self.first.try_lock() {
+            Ok(mut worker) => {
+                worker.run(&[Tile::whole(request)]);
+                None
+            }
+            Err(_) => Some(request),
+        }
+    }
+}
+
+/// Counts a request while it is here, however it ends.
+struct Present<'a> {
+    served: &'a Served,
+    n_alone: usize,
+}
+
+impl<'a> Present<'a> {
+    fn enter(served: &'a Served) -> Self {
+        if served.n_present.fetch_add(1, Ordering::Relaxed) > 0 {
+            served.n_alone.store(0, Ordering::Relaxed);
+            return Self { served, n_alone: 0 };
+        }
+        Self { served, n_alone: served.n_alone.fetch_add(1, Ordering::Relaxed) }
+    }
+}
+
+impl Drop for Present<'_> {
+    fn drop(&mut self) {
+        self.served.n_present.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Drop for Served {
     fn drop(&mut self) {
         self.queue.close();
     }
 }
 
-/// Starts a thread for each session.
+/// How many rows fit into the time that an async thread may be held up.
+fn max_inline_rows(one_row: Duration) -> usize {
+    usize::try_from(MAX_INLINE.as_nanos() / one_row.as_nanos().max(1)).unwrap_or(usize::MAX)
+}
+
+/// Starts a thread for each session. Without a probe nothing is known of the model: its requests are neither cut nor merged.
 ///
 /// # Errors
 /// The system gives no more threads.
 pub fn serve(
     sessions: Sessions,
     inputs: &Inputs,
-    batching: Batching,
     settings: &ModelEngine,
     metrics: &ModelMetrics,
+    probe: Option<&Probe>,
 ) -> std::io::Result<Handle> {
     let signature = sessions.signature();
+    let batching = Batching::new(settings, &signature, probe.is_some_and(|probe| probe.is_row_wise));
     let (max_tile_rows, by_row) = match batching {
         Batching::ByRow { max_rows } => (max_rows, true),
         Batching::WholeRequests => (usize::MAX, false),
     };
     let queue = Arc::new(Queue::new(max_tile_rows, settings.queue_rows, by_row));
     let mut threads = Vec::with_capacity(sessions.runners.len());
+    let mut first = None;
     for (index, runner) in sessions.runners.into_iter().enumerate() {
         let layout = match inputs {
             Inputs::Columns(layout) => Some(Arc::clone(layout)),
             Inputs::Tensors => None,
         };
-        let mut worker = Worker { runner, layout, merged: None, metrics: metrics.clone() };
+        let worker = Arc::new(Mutex::new(Worker { runner, layout, merged: None, metrics: metrics.clone() }));
+        first.get_or_insert_with(|| Arc::clone(&worker));
         let queue = Arc::clone(&queue);
         let thread = std::thread::Builder::new().name(format!("session-{index}")).spawn(move || {
             let mut batch = Vec::new();
             while queue.take(&mut batch) {
-                worker.run(&batch);
+                worker.lock().unwrap_or_else(PoisonError::into_inner).run(&batch);
                 batch.clear();
             }
         })?;
         threads.push(thread);
     }
     let exact_rows = fixed_rows(&signature).filter(|n_rows| *n_rows > 1);
-    Ok(Handle { served: Arc::new(Served { queue, threads: Mutex::new(threads), batching, exact_rows }) })
+    let first = first.ok_or_else(|| std::io::Error::other("the model has no session"))?;
+    Ok(Handle {
+        served: Arc::new(Served {
+            queue,
+            threads: Mutex::new(threads),
+            first,
+            max_inline_rows: probe.map_or(0, |probe| max_inline_rows(probe.one_row)).min(max_tile_rows),
+            n_present: AtomicUsize::new(0),
+            n_alone: AtomicUsize::new(0),
+            batching,
+            exact_rows,
+        }),
+    })
 }
 
 struct Worker {
