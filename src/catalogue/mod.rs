@@ -4,15 +4,16 @@ mod load;
 mod scan;
 mod snapshot;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 
 use crate::config::{ModelName, Models, Settings};
 use crate::contract::{Contract, GoldenReport, OnnxFile, Reader};
-use crate::engine::{Batching, Engine, Handle};
+use crate::engine::{Batching, Engine, Handle, n_cores};
 use crate::telemetry::{Metrics, ModelMetrics};
 
 pub use load::{LoadError, load_file};
@@ -52,7 +53,7 @@ impl Catalogue {
         Self { snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::starting())) }
     }
 
-    /// Scans the folder and loads what it holds, each model on its own thread; what doesn't load is in the snapshot with the
+    /// Scans the folder and loads what it holds; what doesn't load is in the snapshot with the
     /// reason. Blocks.
     ///
     /// # Errors
@@ -78,19 +79,7 @@ impl Catalogue {
 
 fn load_all(settings: &Settings, engine: &Engine, metrics: &Metrics) -> Result<Snapshot, ScanError> {
     let candidates = scan(&settings.models)?;
-    let entries: Vec<Entry> = std::thread::scope(|scope| {
-        let loads: Vec<_> = candidates
-            .into_iter()
-            .map(|candidate| {
-                let name = candidate.name.clone();
-                (name, scope.spawn(|| load_candidate(candidate, settings, engine, metrics)))
-            })
-            .collect();
-        let finish = |(name, load): (String, std::thread::ScopedJoinHandle<'_, Entry>)| {
-            load.join().unwrap_or_else(|_| Entry::failed(name, "loading it panicked".to_owned()))
-        };
-        loads.into_iter().map(finish).collect()
-    });
+    let entries = load_side_by_side(candidates, |candidate| load_candidate(candidate, settings, engine, metrics));
     for entry in &entries {
         for report in &entry.versions {
             if let VersionState::Failed { reason } = &report.state {
@@ -101,6 +90,22 @@ fn load_all(settings: &Settings, engine: &Engine, metrics: &Metrics) -> Result<S
         }
     }
     Ok(Snapshot::new(entries, settings.default_model.clone()))
+}
+
+/// Loads as many candidates at a time as there are cores; more would only take more memory.
+fn load_side_by_side(candidates: Vec<Candidate>, load: impl Fn(Candidate) -> Entry + Sync) -> Vec<Entry> {
+    let waiting = Mutex::new(candidates.into_iter());
+    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let load_one = |candidate: Candidate| {
+        let name = candidate.name.clone();
+        catch_unwind(AssertUnwindSafe(|| load(candidate)))
+            .unwrap_or_else(|_| Entry::failed(name, "loading it panicked".to_owned()))
+    };
+    let load_some = || std::iter::from_fn(next).map(load_one).collect::<Vec<_>>();
+    std::thread::scope(|scope| {
+        let loaders: Vec<_> = (0..n_cores()).map(|_| scope.spawn(load_some)).collect();
+        loaders.into_iter().filter_map(|loader| loader.join().ok()).flatten().collect()
+    })
 }
 
 /// Loads the newest version, or the pinned one; where the newest doesn't load, the next older.

@@ -6,6 +6,7 @@ mod queue;
 mod session;
 mod worker;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -108,28 +109,21 @@ impl Engine {
         &self.environment
     }
 
-    /// Builds a model's sessions side by side. `folder` is where weights in files of their own are looked for.
+    /// Builds a model's sessions, one after the other: a session under construction takes several times the memory of one that is
+    /// done. `folder` is where weights in files of their own are looked for.
     ///
     /// # Errors
     /// The runtime's reason, with a hint where the cause is known.
     pub fn open(&self, bytes: &[u8], folder: &Path, settings: &ModelEngine) -> Result<Sessions, EngineError> {
         let n_sessions = settings.sessions.unwrap_or_else(n_cores).max(1);
         let build = || Runner::new(&self.environment, bytes, folder);
-        let results: Vec<std::thread::Result<ort::Result<Runner>>> = std::thread::scope(|scope| {
-            let builders: Vec<_> = (0..n_sessions).map(|_| scope.spawn(build)).collect();
-            builders.into_iter().map(std::thread::ScopedJoinHandle::join).collect()
-        });
         let mut runners = Vec::with_capacity(n_sessions);
-        for result in results {
-            match result {
-                Ok(Ok(runner)) => runners.push(runner),
-                Ok(Err(error)) => return Err(EngineError::Load { reason: explain(&error.to_string()) }),
-                Err(_) => {
-                    return Err(EngineError::Load {
-                        reason: "the model has inputs or outputs that can't be read".to_owned(),
-                    });
-                }
-            }
+        for _ in 0..n_sessions {
+            // The binding panics at types of inputs and outputs that it does not know.
+            let built = catch_unwind(AssertUnwindSafe(build)).map_err(|_| EngineError::Load {
+                reason: "the model has inputs or outputs that can't be read".to_owned(),
+            })?;
+            runners.push(built.map_err(|error| EngineError::Load { reason: explain(&error.to_string()) })?);
         }
         Ok(Sessions { runners })
     }
@@ -152,7 +146,8 @@ impl Sessions {
 /// How long a stop waits for a thread that is inside a run.
 const STOP_GRACE: Duration = Duration::from_secs(5);
 
-fn n_cores() -> usize {
+/// How many threads can run at once.
+pub fn n_cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
