@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use super::{LoadedModel, VersionFile};
@@ -75,7 +76,8 @@ pub fn load_file(
     let started = Instant::now();
     let path = &file.path;
     let bytes = std::fs::read(path).map_err(|source| LoadError::Unreadable { file: path.clone(), source })?;
-    let onnx = OnnxFile::parse(&bytes).map_err(|reason| LoadError::NotOnnx { file: path.clone(), reason })?;
+    let bytes = Bytes::from(bytes);
+    let onnx = OnnxFile::parse(bytes.clone()).map_err(|reason| LoadError::NotOnnx { file: path.clone(), reason })?;
     let document = match onnx.metadata.get(METADATA_KEY) {
         Some(text) => Document::parse(text).map_err(|reason| LoadError::Document { file: path.clone(), reason })?,
         None => Document::default(),

@@ -14,8 +14,7 @@ use crate::telemetry::Metrics;
 
 pub(super) fn run(file: &Path, settings: &Settings, as_json: bool) -> anyhow::Result<ExitCode> {
     let bytes = std::fs::read(file).with_context(|| format!("{} can't be read", file.display()))?;
-    let onnx = OnnxFile::parse(&bytes).map_err(|reason| anyhow!("{}: {reason}", file.display()))?;
-    drop(bytes);
+    let onnx = OnnxFile::parse(bytes.into()).map_err(|reason| anyhow!("{}: {reason}", file.display()))?;
     let stem = file.file_stem().and_then(std::ffi::OsStr::to_str).unwrap_or("model");
     let name = ModelName::try_from(stem).or_else(|_| ModelName::try_from("model")).map_err(|error| anyhow!(error))?;
     let engine = Engine::start(&settings.engine)?;

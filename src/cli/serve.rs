@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::api::{self, App};
 use crate::catalogue::{Catalogue, Snapshot};
 use crate::config::{LogFormat, Settings};
-use crate::engine::Engine;
+use crate::engine::{Engine, n_cores};
 use crate::telemetry::{self, Metrics};
 
 pub(super) fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
@@ -23,7 +23,12 @@ pub(super) fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     let metrics = Arc::new(Metrics::new(&engine.library().display().to_string()));
     let catalogue = Catalogue::starting();
     let app = App::new(catalogue.clone(), Arc::clone(&metrics), &settings.server);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no async runtime")?;
+    // Large bodies are read on blocking threads. That is work for a core, and more threads than cores only hold more memory.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .max_blocking_threads(n_cores().max(2))
+        .enable_all()
+        .build()
+        .context("no async runtime")?;
     let result = runtime.block_on(async {
         let mut interrupted = signal(SignalKind::interrupt())?;
         let mut terminated = signal(SignalKind::terminate())?;

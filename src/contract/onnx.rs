@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use prost::Message;
 
 use super::Class;
@@ -51,18 +52,24 @@ struct GraphProto {
 struct NodeProto {
     #[prost(string, tag = "4")]
     op_type: String,
-    #[prost(message, repeated, tag = "5")]
-    attribute: Vec<AttributeProto>,
+    /// Each read by itself: a forest's attributes are long lists of numbers, which would take several times the file's memory.
+    #[prost(bytes = "bytes", repeated, tag = "5")]
+    attribute: Vec<Bytes>,
     #[prost(string, tag = "7")]
     domain: String,
 }
 
+/// What tells whether an attribute is worth reading.
 #[derive(Clone, PartialEq, Message)]
-struct AttributeProto {
+struct AttributeHead {
     #[prost(string, tag = "1")]
     name: String,
     #[prost(message, optional, tag = "6")]
     g: Option<GraphProto>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ClassLabels {
     #[prost(int64, repeated, packed = "false", tag = "8")]
     ints: Vec<i64>,
     #[prost(bytes = "vec", repeated, tag = "9")]
@@ -86,7 +93,7 @@ pub struct OnnxFile {
 impl OnnxFile {
     /// # Errors
     /// Says why the bytes are no ONNX model.
-    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
+    pub fn parse(bytes: Bytes) -> Result<Self, String> {
         if bytes.is_empty() {
             return Err("the file is empty".to_owned());
         }
@@ -124,26 +131,25 @@ impl OnnxFile {
             };
             *self.operators.entry(name).or_default() += 1;
             for attribute in &node.attribute {
-                let classes: Vec<Class> = match attribute.name.as_str() {
-                    "classlabels_int64s" | "classlabels_ints" => {
-                        attribute.ints.iter().map(|class| Class::Int(*class)).collect()
-                    }
-                    "classlabels_strings" => attribute
-                        .strings
-                        .iter()
-                        .map(|text| Class::Text(String::from_utf8_lossy(text).into_owned()))
-                        .collect(),
-                    _ => Vec::new(),
-                };
-                if !classes.is_empty() {
-                    class_lists.push(classes);
+                // The model was decoded, so its attributes are well-formed; one of a type to come is left alone.
+                let Ok(head) = AttributeHead::decode(attribute.clone()) else { continue };
+                if head.name.starts_with("classlabels_") {
+                    class_lists.extend(classes(attribute));
                 }
-                if let Some(subgraph) = &attribute.g {
+                if let Some(subgraph) = &head.g {
                     self.collect(subgraph, class_lists);
                 }
             }
         }
     }
+}
+
+/// The classes of one of the attributes `classlabels_int64s`, `classlabels_ints` and `classlabels_strings`.
+fn classes(attribute: &Bytes) -> Option<Vec<Class>> {
+    let labels = ClassLabels::decode(attribute.clone()).ok()?;
+    let ints = labels.ints.into_iter().map(Class::Int);
+    let texts = labels.strings.into_iter().map(|text| Class::Text(String::from_utf8_lossy(&text).into_owned()));
+    Some(ints.chain(texts).collect()).filter(|classes: &Vec<Class>| !classes.is_empty())
 }
 
 fn domain(name: &str) -> &str {
